@@ -1,0 +1,1 @@
+"""Thresholds of rows, bytes and time in front of a sink."""

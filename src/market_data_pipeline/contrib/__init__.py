@@ -1,0 +1,1 @@
+"""Operators by the names of the v0.8 contrib package."""

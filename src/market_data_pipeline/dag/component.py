@@ -1,0 +1,92 @@
+"""The settings half of a node: a frozen record, checked when it is made.
+
+A component says what a node does and can be written down as YAML; `open` or `build`
+makes the half that runs. Settings are checked by pydantic and a wrong one is a
+`ConfigError` that names it.
+"""
+
+from __future__ import annotations
+
+__all__ = ("component", "settings_of", "type_name_of")
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from market_data_pipeline.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
+def component(type_name: str) -> Callable[[type[T]], type[T]]:
+    """Make a class a component: a frozen dataclass whose settings are checked.
+
+    The class docstring's `Attributes:` section describes the settings; the reference in
+    the docs, the JSON Schema and `mdp list` are made from it.
+
+    Args:
+        type_name: The word for it in YAML, as in `operator: bars`.
+    """
+
+    def wrap(cls: type[T]) -> type[T]:
+        config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        made: Any = pydantic_dataclass(frozen=True, config=config)(cls)
+        checked_init = made.__init__
+
+        def __init__(self: object, *args: object, **settings: object) -> None:  # noqa: N807
+            try:
+                checked_init(self, *args, **settings)
+            except ValidationError as err:
+                raise _config_error(made, err) from None
+
+        __init__.__wrapped__ = checked_init  # type: ignore[attr-defined]
+        made.__init__ = __init__
+        made.type_name = type_name
+        result: type[T] = made
+        return result
+
+    return wrap
+
+
+def _config_error(cls: Any, err: ValidationError) -> ConfigError:
+    known = [field.name for field in dataclasses.fields(cls)]
+    found = err.errors(include_url=False)[0]
+    parameter = str(found["loc"][0]) if found["loc"] else None
+    if found["type"] == "unexpected_keyword_argument" and parameter is not None:
+        names = ", ".join(f"`{name}`" for name in known)
+        msg = (
+            f"`{cls.type_name}` has no setting `{parameter}`"
+            f"{nearest(parameter, known)} (settings: {names})"
+        )
+    elif found["type"] in {"missing", "missing_argument"}:
+        msg = f"`{cls.type_name}` needs the setting `{parameter}`"
+    else:
+        text = found["msg"].removeprefix("Value error, ")
+        inner = ".".join(str(part) for part in found["loc"] if isinstance(part, str | int))
+        msg = f"`{inner}` of `{cls.type_name}`: {text[:1].lower()}{text[1:]}"
+        if found["type"] != "value_error":
+            msg += f", was {found['input']!r}"
+    return ConfigError(msg, parameter=parameter)
+
+
+def type_name_of(thing: object) -> str:
+    """Return the word for a component in YAML."""
+    name: str = getattr(thing, "type_name", type(thing).__name__)
+    return name
+
+
+def settings_of(thing: Any) -> dict[str, Any]:
+    """Return the settings of a component that differ from their defaults, in order."""
+    settings = {}
+    for field in dataclasses.fields(thing):
+        value = getattr(thing, field.name)
+        default: Any = field.default
+        if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if default is dataclasses.MISSING or value != default:
+            settings[field.name] = value
+    return settings

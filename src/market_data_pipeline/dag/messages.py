@@ -1,0 +1,54 @@
+"""What travels on an edge besides batches: event-time progress, barriers, idleness, the end."""
+
+from __future__ import annotations
+
+__all__ = ("END", "Barrier", "End", "Idle", "Message", "Watermark")
+
+from dataclasses import dataclass
+from typing import Final, final
+
+from market_data_pipeline.batch import Batch
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """No more rows with event time below `time` are expected.
+
+    A batch carries its own watermark; this message stands alone where progress was made
+    without rows, as when a filter let none pass.
+
+    Attributes:
+        time: Nanoseconds since the UNIX epoch, UTC.
+    """
+
+    time: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Everything before this belongs to epoch `epoch` or an earlier one.
+
+    Attributes:
+        epoch: Number of the epoch that ends here, from 1.
+    """
+
+    epoch: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The input has nothing to say for now; others need not wait for its watermark."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class End:
+    """The input has come to its regular end. A failure is never told this way."""
+
+
+END: Final = End()
+
+Message = Batch | Watermark | Barrier | Idle | End

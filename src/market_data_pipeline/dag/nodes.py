@@ -1,0 +1,277 @@
+"""What a node must be: the contracts of sources, operators and sinks.
+
+Each has two halves. The *component* (`SourceNode`, `TransformNode`, `SinkNode`) holds
+settings, is frozen and can be written down. It makes the half that runs (`SourceReader`,
+`Operator`, `SinkWriter`), which holds state and lives for one run.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "AsyncOperator",
+    "NodeContext",
+    "Operator",
+    "Outputs",
+    "SinkNode",
+    "SinkWriter",
+    "SourceNode",
+    "SourceReader",
+    "TransformNode",
+)
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.dag.messages import Idle
+from market_data_pipeline.dag.metrics import Account
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.records import Schema
+from market_data_pipeline.symbols import SymbolTable
+
+Outputs = Sequence[tuple[str, Batch]]
+"""What a node gives: pairs of output port and batch, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """What a node is given when it is opened or built.
+
+    Attributes:
+        node: Name of the node, for messages.
+        symbols: The symbol table of the run.
+        account: Where the node counts rows that end in it, rows it creates, rows it holds.
+        clock: Time outside the data; for sources and sinks only.
+        columns: For a source: the columns somebody downstream reads, or None for all.
+    """
+
+    node: str
+    symbols: SymbolTable = field(default_factory=SymbolTable)
+    account: Account = field(default_factory=lambda: Account(""))
+    clock: Clock = field(default_factory=SystemClock)
+    columns: frozenset[str] | None = None
+
+
+class SourceReader(Protocol):
+    """The running half of a source.
+
+    Attributes:
+        schema: The columns of the rows on the main output.
+    """
+
+    schema: Schema
+
+    async def read(self) -> Sequence[tuple[str, Batch | Idle]] | None:
+        """Return what comes next, or None at the regular end.
+
+        Rows on `out` carry their watermarks (`Batch.progress`). The reader counts in
+        `account.rows_in` what it read and under `rejected` what it could not take.
+
+        Raises:
+            InputError: If the input cannot be read on.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free what the reader holds. Called once, after the end or a failure."""
+        ...
+
+    def fraction(self) -> float | None:
+        """Return how much of the input is read, 0 to 1, or None if that is unknown."""
+        ...
+
+
+@runtime_checkable
+class SourceNode(Protocol):
+    """The settings of a source.
+
+    Attributes:
+        type_name: The word for it in YAML.
+        outputs: Its ports; `out` is the main one.
+        side_outputs: Ports whose rows are counted under a reason of the port's name.
+    """
+
+    type_name: ClassVar[str]
+    outputs: ClassVar[tuple[str, ...]]
+    side_outputs: ClassVar[tuple[str, ...]]
+
+    def schema(self) -> Schema | None:
+        """Return the columns it will give, looking at the input; None if unknowable.
+
+        Raises:
+            InputError: If the input is missing or cannot be read.
+        """
+        ...
+
+    async def open(self, context: NodeContext) -> SourceReader:
+        """Open the input.
+
+        Raises:
+            InputError: If the input is missing or cannot be read.
+        """
+        ...
+
+
+class Operator(Protocol):
+    """The running half of an operator: a synchronous state machine.
+
+    It is told of rows, of event-time progress and of the end, and returns batches. It
+    never awaits, reads a clock, draws a random number or touches a file, so its output
+    is a function of its input. Rows it returns on the main output carry progress.
+    """
+
+    def process(self, batch: Batch) -> Outputs:
+        """Take rows. Not called after `finish`."""
+        ...
+
+    def advance(self, watermark: int) -> Outputs:
+        """Take event-time progress: no more rows below `watermark` are expected.
+
+        Called after each batch with the batch's own watermark, and between batches
+        where there is progress without rows. Never called with less than before.
+        """
+        ...
+
+    def finish(self) -> Outputs:
+        """Take the end of input: give up everything that is held. Called once."""
+        ...
+
+    def output_watermark(self, watermark: int) -> int:
+        """Return the watermark of the output once the input's is `watermark`."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return the state. Called between any two other calls."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over a state. Called before anything else, if at all.
+
+        Raises:
+            SnapshotError: If the state is not one of this operator.
+        """
+        ...
+
+
+class AsyncOperator(Protocol):
+    """An operator that awaits: a user's coroutine function, a rate limit.
+
+    As `Operator`, but `process` is a coroutine function. Rows stay in order.
+    """
+
+    async def process(self, batch: Batch) -> Outputs:
+        """Take rows."""
+        ...
+
+    def advance(self, watermark: int) -> Outputs:
+        """Take event-time progress, as in `Operator`."""
+        ...
+
+    def finish(self) -> Outputs:
+        """Take the end of input, as in `Operator`."""
+        ...
+
+    def output_watermark(self, watermark: int) -> int:
+        """Return the watermark of the output, as in `Operator`."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return the state, as in `Operator`."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over a state, as in `Operator`."""
+        ...
+
+
+@runtime_checkable
+class TransformNode(Protocol):
+    """The settings of an operator.
+
+    Attributes:
+        type_name: The word for it in YAML.
+        outputs: Its ports; `out` is the main one where there is one.
+        side_outputs: Ports whose rows are counted under a reason of the port's name;
+            they may be left unconnected, the rows are counted all the same.
+    """
+
+    type_name: ClassVar[str]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The output ports."""
+        ...
+
+    side_outputs: ClassVar[tuple[str, ...]]
+
+    def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
+        """Return the columns on each output for given input columns; None if unknowable.
+
+        Raises:
+            SchemaError: If the input lacks a column the operator needs.
+        """
+        ...
+
+    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the input columns that are read when `wanted` of the output are wanted.
+
+        None stands for all columns.
+        """
+        ...
+
+    def build(self, context: NodeContext) -> Operator | AsyncOperator:
+        """Make the running half."""
+        ...
+
+
+class SinkWriter(Protocol):
+    """The running half of a sink."""
+
+    async def write(self, batch: Batch) -> None:
+        """Take rows. They may be buffered until `finish`."""
+        ...
+
+    async def finish(self) -> None:
+        """Take the regular end: make everything durable and visible."""
+        ...
+
+    async def abort(self) -> None:
+        """Take a failure: leave no half-written output under its final name."""
+        ...
+
+
+@runtime_checkable
+class SinkNode(Protocol):
+    """The settings of a sink.
+
+    Attributes:
+        type_name: The word for it in YAML.
+    """
+
+    type_name: ClassVar[str]
+
+    def check(self) -> None:
+        """Look at the output before anything runs.
+
+        Raises:
+            OutputExistsError: If the output exists and may not be replaced.
+            OutputError: If it cannot be written.
+        """
+        ...
+
+    async def open(self, context: NodeContext, schema: Schema | None) -> SinkWriter:
+        """Open the output.
+
+        Args:
+            context: The node's context.
+            schema: The columns to come, None if unknown until the first batch.
+        """
+        ...
+
+    def read(self) -> pa.Table:
+        """Return what is in the output, for `RunResult.to_arrow` and its like."""
+        ...

@@ -1,0 +1,89 @@
+"""Durations as people write them: `1s`, `500ms`, `5min`; nanoseconds inside."""
+
+from __future__ import annotations
+
+__all__ = ("Duration", "duration_ns", "format_duration")
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from market_data_pipeline.errors import ConfigError
+
+_UNITS_NS: Final = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "min": 60_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+_PATTERN: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|min|m|h|d)")
+_WAY_OUT: Final = "write a number and a unit: ns, us, ms, s, min, h or d, as in `500ms`"
+
+
+def duration_ns(value: str | timedelta) -> int:
+    """Return a duration in nanoseconds.
+
+    Args:
+        value: Number and unit, one or several: `1s`, `1.5h`, `1h30min`; or a timedelta.
+
+    Raises:
+        ConfigError: If the text is no duration, or is finer than a nanosecond.
+    """
+    if isinstance(value, timedelta):
+        whole = value.days * 86_400_000_000 + value.seconds * 1_000_000 + value.microseconds
+        return whole * 1_000
+    text = value.strip()
+    if text == "0":
+        return 0
+    total, position = 0, 0
+    for found in _PATTERN.finditer(text):
+        if found.start() != position:
+            break
+        number, unit = found.groups()
+        integer, _, fraction = number.partition(".")
+        total += int(integer) * _UNITS_NS[unit]
+        part, rest = divmod(int(fraction or 0) * _UNITS_NS[unit], 10 ** len(fraction))
+        if rest:
+            msg = f"duration `{value}` is finer than a nanosecond"
+            raise ConfigError(msg)
+        total += part
+        position = found.end()
+    if position == 0 or position != len(text):
+        msg = f"`{value}` is not a duration; {_WAY_OUT}"
+        raise ConfigError(msg)
+    return total
+
+
+def format_duration(ns: int) -> str:
+    """Return the shortest text that `duration_ns` reads back as `ns`."""
+    for unit in ("d", "h", "min", "s", "ms", "us"):
+        if ns and ns % _UNITS_NS[unit] == 0:
+            return f"{ns // _UNITS_NS[unit]}{unit}"
+    return f"{ns}ns" if ns else "0s"
+
+
+def _normal(value: object) -> str:
+    if isinstance(value, timedelta | str):
+        return format_duration(duration_ns(value))
+    msg = f"`{value!r}` is not a duration; {_WAY_OUT}"
+    raise ValueError(msg)
+
+
+Duration: TypeAlias = Annotated[
+    str | timedelta,
+    BeforeValidator(_normal),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(0|(\d+(\.\d+)?(ns|us|ms|s|min|m|h|d))+)$",
+            "examples": ["1s", "500ms", "5min"],
+        }
+    ),
+]
+"""A setting that is a duration. It is kept in its shortest spelling; see `duration_ns`."""

@@ -1,0 +1,233 @@
+"""Every error this package raises on purpose.
+
+    PipelineError
+    ├─ ConfigError (ValueError)            a setting or spec that cannot run       .parameter
+    │   └─ MissingDependencyError          an optional package is absent           .extra
+    ├─ GraphError                          a graph that cannot run                 .node
+    │   ├─ DuplicateNodeError
+    │   ├─ UnknownNodeError                                                        .hint
+    │   ├─ CycleError                                                              .path
+    │   ├─ UnconnectedNodeError
+    │   ├─ PortError
+    │   └─ SchemaError                     columns that do not fit
+    ├─ ChannelError
+    │   ├─ ChannelClosedError              you closed this end
+    │   └─ BrokenChannelError              the other end is gone
+    ├─ InputError                          a file or record that cannot be read    .place
+    │   ├─ MissingInputError (FileNotFoundError)
+    │   ├─ RecordError                     one bad row                             .reason
+    │   └─ ColumnError                     a column that is not there
+    ├─ OutputError                         an output that cannot be written        .path
+    │   └─ OutputExistsError
+    ├─ ArithmeticOverflowError             a sum left its range
+    ├─ NodeError                           a node failed while running             .node
+    ├─ LedgerError                         rows are missing from the account
+    └─ SnapshotError                       a state that cannot be restored
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "ArithmeticOverflowError",
+    "BrokenChannelError",
+    "ChannelClosedError",
+    "ChannelError",
+    "ColumnError",
+    "ConfigError",
+    "CycleError",
+    "DuplicateNodeError",
+    "GraphError",
+    "InputError",
+    "LedgerError",
+    "MissingDependencyError",
+    "MissingInputError",
+    "NodeError",
+    "OutputError",
+    "OutputExistsError",
+    "PipelineError",
+    "PortError",
+    "RecordError",
+    "SchemaError",
+    "SnapshotError",
+    "UnconnectedNodeError",
+    "UnknownNodeError",
+    "nearest",
+)
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known word closest to `word`, or an empty string."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean `{found[0]}`?" if found else ""
+
+
+class PipelineError(Exception):
+    """Root of every error raised on purpose."""
+
+
+class ConfigError(PipelineError, ValueError):
+    """Raised when a setting or a spec cannot run.
+
+    Attributes:
+        parameter: Name of the setting at fault, or None.
+    """
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class MissingDependencyError(ConfigError):
+    """Raised on first use of a feature whose optional package is not installed.
+
+    Attributes:
+        package: The import that failed.
+        extra: The extra of this distribution that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"`{package}` is not installed; "
+            f"install it with `pip install 'market-data-pipeline[{extra}]'`"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class GraphError(PipelineError):
+    """Raised when a graph cannot run.
+
+    Attributes:
+        node: Name of the node at fault, or None.
+    """
+
+    def __init__(self, message: str, *, node: str | None = None) -> None:
+        super().__init__(message)
+        self.node = node
+
+
+class DuplicateNodeError(GraphError):
+    """Raised when two nodes have one name."""
+
+
+class UnknownNodeError(GraphError):
+    """Raised when an edge names a node that is not there."""
+
+    def __init__(self, name: str, known: Iterable[str], *, node: str | None = None) -> None:
+        known = sorted(known)
+        where = f"node `{node}` reads from" if node else "there is no node"
+        what = f"`{name}`, which is not a node" if node else f"`{name}`"
+        names = ", ".join(f"`{k}`" for k in known) or "none"
+        super().__init__(f"{where} {what}{nearest(name, known)} (nodes: {names})", node=node)
+        self.name = name
+
+
+class CycleError(GraphError):
+    """Raised when data would flow in a circle.
+
+    Attributes:
+        path: Node names along the circle; the first is also the last.
+    """
+
+    def __init__(self, path: list[str]) -> None:
+        super().__init__("the graph has a cycle: " + " -> ".join(path), node=path[0])
+        self.path = path
+
+
+class UnconnectedNodeError(GraphError):
+    """Raised when a node has no input, or nobody reads its output."""
+
+
+class PortError(GraphError):
+    """Raised when an edge names an output or input that the node does not have."""
+
+
+class SchemaError(GraphError):
+    """Raised when a node needs a column that its input does not have."""
+
+
+class ChannelError(PipelineError):
+    """Root of the errors of channels."""
+
+
+class ChannelClosedError(ChannelError):
+    """Raised when a channel is used after this end of it was closed."""
+
+
+class BrokenChannelError(ChannelError):
+    """Raised when the other end of a channel is gone."""
+
+
+class InputError(PipelineError):
+    """Raised when an input cannot be read.
+
+    Attributes:
+        place: File, and row or member where known.
+    """
+
+    def __init__(self, message: str, *, place: str | None = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+
+
+class MissingInputError(InputError, FileNotFoundError):
+    """Raised when an input path or pattern matches no file."""
+
+
+class RecordError(InputError):
+    """Raised in strict mode for the first row that cannot be taken.
+
+    Attributes:
+        reason: One word for the kind of defect, as in the rejected output.
+    """
+
+    def __init__(self, message: str, *, reason: str, place: str | None = None) -> None:
+        super().__init__(message, place=place)
+        self.reason = reason
+
+
+class ColumnError(InputError):
+    """Raised when an input lacks a column, or has one of a type that cannot be taken."""
+
+
+class OutputError(PipelineError):
+    """Raised when an output cannot be written.
+
+    Attributes:
+        path: The output at fault.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+
+
+class OutputExistsError(OutputError):
+    """Raised when an output exists and may not be replaced."""
+
+
+class ArithmeticOverflowError(PipelineError, OverflowError):
+    """Raised when a sum or product leaves the range of its type."""
+
+
+class NodeError(PipelineError):
+    """Raised when a node's code fails while the graph runs; the cause is `__cause__`.
+
+    Attributes:
+        node: Name of the node.
+    """
+
+    def __init__(self, node: str, cause: BaseException) -> None:
+        super().__init__(f"node `{node}` failed: {type(cause).__name__}: {cause}")
+        self.node = node
+
+
+class LedgerError(PipelineError):
+    """Raised when the rows that went into a node are not all accounted for."""
+
+
+class SnapshotError(PipelineError):
+    """Raised when a state cannot be taken or restored."""

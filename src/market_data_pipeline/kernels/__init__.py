@@ -1,0 +1,1 @@
+"""The hot loops: numba functions over arrays, one kernel, one file; no classes, no I/O."""

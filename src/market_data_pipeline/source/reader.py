@@ -1,0 +1,120 @@
+"""What a file format must offer so that files can be replayed."""
+
+from __future__ import annotations
+
+__all__ = ("FileReader", "ReadOptions", "Rejects")
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.errors import RecordError
+from market_data_pipeline.records import REJECTED, Schema
+from market_data_pipeline.symbols import SymbolTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """How to read a file.
+
+    Attributes:
+        kind: What a row is; None to tell from the columns.
+        symbol: For a file without symbols, the symbol of all rows; for one with them,
+            the only symbol to keep.
+        columns: Our column names to the file's own, where they differ.
+        timezone: Zone of times that name none; `UTC` by default.
+        batch_rows: Most rows in one batch.
+        strict: Raise on the first row that cannot be taken, instead of rejecting it.
+        wanted: Columns that are read by somebody, or None for all; the event time is
+            always read.
+    """
+
+    kind: Literal["trades", "quotes"] | None = None
+    symbol: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
+    batch_rows: int = 65_536
+    strict: bool = False
+    wanted: frozenset[str] | None = None
+
+
+class Rejects:
+    """The rows of one file that could not be taken."""
+
+    def __init__(self, place: str, *, strict: bool) -> None:
+        self.place = place
+        self._strict = strict
+        self._rows: list[int] = []
+        self._reasons: list[str] = []
+        self._details: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: int, reason: str, detail: str) -> None:
+        """Put a row aside.
+
+        Args:
+            row: Its number in the file, from 1, not counting a header.
+            reason: One word for the kind of defect.
+            detail: What was found, and in which column.
+
+        Raises:
+            RecordError: In strict mode.
+        """
+        if self._strict:
+            raise RecordError(detail, reason=reason, place=f"{self.place}, row {row}")
+        self._rows.append(row)
+        self._reasons.append(reason)
+        self._details.append(detail)
+
+    def take(self, symbols: SymbolTable) -> Batch | None:
+        """Return what was put aside since the last call, or None."""
+        if not self._rows:
+            return None
+        columns = {
+            "place": pa.array([self.place] * len(self._rows), pa.string()),
+            "row": np.array(self._rows, np.int64),
+            "reason": pa.array(self._reasons, pa.string()),
+            "detail": pa.array(self._details, pa.string()),
+        }
+        self._rows, self._reasons, self._details = [], [], []
+        return Batch(REJECTED, columns, symbols)
+
+
+class FileReader(Protocol):
+    """One open file, read from its start to its end; blocking, used from one thread.
+
+    Attributes:
+        schema: Columns of the batches, the same for all of them.
+        rows_read: Rows read so far, those rejected included.
+    """
+
+    schema: Schema
+    rows_read: int
+
+    def read(self) -> Batch | None:
+        """Return the next rows in file order, without progress; None at the end.
+
+        A batch may be empty, where all its rows were rejected.
+
+        Raises:
+            InputError: If the file is damaged; it names the place.
+        """
+        ...
+
+    def take_rejected(self) -> Batch | None:
+        """Return the rows rejected since the last call, or None."""
+        ...
+
+    def fraction(self) -> float:
+        """Return how much of the file is read, 0 to 1."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...

@@ -1,0 +1,1 @@
+"""Components by name, and graphs as YAML."""

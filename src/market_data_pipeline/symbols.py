@@ -1,0 +1,92 @@
+"""The symbol table: instrument names to small integers, once per run."""
+
+from __future__ import annotations
+
+__all__ = ("KEY_GROUP_COUNT", "SymbolTable", "key_group_of")
+
+from collections.abc import Iterable
+from typing import Final
+
+import mmh3
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+KEY_GROUP_COUNT: Final = 128
+"""Number of key groups. Part of the format of saved state: it never changes."""
+
+
+def key_group_of(key: str) -> int:
+    """Return the key group of a key, `0 <= group < KEY_GROUP_COUNT`.
+
+    The same in every process and on every machine: MurmurHash3 (x86, 32 bit, seed 0) of
+    the UTF-8 text, reduced by the remainder.
+    """
+    return int(mmh3.hash(key.encode(), 0, signed=False)) % KEY_GROUP_COUNT
+
+
+class SymbolTable:
+    """Append-only table of symbols; a batch holds their codes.
+
+    Codes are dense, start at 0 and are never reused. They have no meaning outside the
+    run, so nothing that is stored or hashed may depend on them: use the name.
+    """
+
+    __slots__ = ("_codes", "_groups", "_names")
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._groups = np.empty(64, np.int16)
+        for name in names:
+            self.code(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def code(self, name: str) -> int:
+        """Return the code of a symbol, adding it if it is seen for the first time."""
+        code = self._codes.get(name)
+        if code is None:
+            code = len(self._names)
+            if code == len(self._groups):
+                self._groups = np.concatenate([self._groups, np.empty_like(self._groups)])
+            self._groups[code] = key_group_of(name)
+            self._names.append(name)
+            self._codes[name] = code
+        return code
+
+    def name(self, code: int) -> str:
+        """Return the symbol of a code.
+
+        Raises:
+            IndexError: If no symbol has this code.
+        """
+        return self._names[code]
+
+    @property
+    def names(self) -> list[str]:
+        """All symbols in the order of their codes; do not change it."""
+        return self._names
+
+    def key_groups(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:
+        """Return the key group of each code, (n,) int16."""
+        return self._groups[codes]
+
+    def encode(self, names: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Return the codes of names, (n,) int32, adding those seen for the first time."""
+        return np.fromiter((self.code(name) for name in names), np.int32)
+
+    def encode_arrow(self, array: pa.Array) -> npt.NDArray[np.int32]:
+        """Return the codes of an Arrow string or dictionary array without nulls, (n,) int32."""
+        if not pa.types.is_dictionary(array.type):
+            array = array.dictionary_encode()
+        translate = self.encode(str(name) for name in array.dictionary.to_pylist())
+        indices = array.indices.to_numpy(zero_copy_only=False)
+        return translate[indices]
+
+    def decode(self, codes: npt.NDArray[np.int32]) -> pa.DictionaryArray:
+        """Return codes as an Arrow dictionary array over the names they use."""
+        used, indices = np.unique(codes, return_inverse=True)
+        names = pa.array([self._names[code] for code in used.tolist()], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(indices.astype(np.int32)), names)
