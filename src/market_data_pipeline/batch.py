@@ -5,7 +5,8 @@ from __future__ import annotations
 __all__ = ("TIME_MAX", "TIME_MIN", "Batch", "Column", "Progress")
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ from market_data_pipeline.errors import SchemaError
 from market_data_pipeline.records import Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
-Column = np.ndarray[Any, np.dtype[Any]] | pa.Array
-Int64s = npt.NDArray[np.int64]
+Column: TypeAlias = Any
+"""A NumPy array, or an Arrow array for a field of kind `ARROW`."""
+Int64s: TypeAlias = npt.NDArray[np.int64]
 
 TIME_MIN: Final = int(np.iinfo(np.int64).min)
 """The watermark of an input that has said nothing."""
@@ -201,7 +203,9 @@ class Batch:
         columns: dict[str, Column] = {}
         for name, column in self.columns.items():
             if isinstance(column, pa.Array):
-                columns[name] = column.filter(chosen) if rows.dtype == bool else column.take(chosen)
+                columns[name] = (
+                    column.filter(chosen) if rows.dtype == bool else column.take(chosen)
+                )
             else:
                 columns[name] = column[rows]
         progress = self.progress
@@ -241,7 +245,7 @@ def _joined_progress(batches: Sequence[Batch]) -> Progress | None:
     first, last = parts[0], parts[-1]
     if first is None or last is None:
         return None
-    implicit = all(_continues(a, b) for a, b in zip(batches, batches[1:], strict=False))
+    implicit = all(_continues(a, b) for a, b in pairwise(batches))
     if implicit:
         return Progress(first.start, first.bound, last.end)
     columns = [b.progress.watermarks(b.times) for b in batches if b.progress is not None]

@@ -82,7 +82,7 @@ class SymbolTable:
         if not pa.types.is_dictionary(array.type):
             array = array.dictionary_encode()
         translate = self.encode(str(name) for name in array.dictionary.to_pylist())
-        indices = array.indices.to_numpy(zero_copy_only=False)
+        indices: npt.NDArray[np.int32] = array.indices.to_numpy(zero_copy_only=False)
         return translate[indices]
 
     def decode(self, codes: npt.NDArray[np.int32]) -> pa.DictionaryArray:

@@ -1,0 +1,391 @@
+"""Channels: bounded first-in-first-out edges between two nodes of one event loop."""
+
+from __future__ import annotations
+
+__all__ = ("Channel", "ChannelStatistics", "Pressure")
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
+from market_data_pipeline.dag.messages import Barrier, Message, Watermark
+from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
+
+COALESCE_BELOW_ROWS: Final = 4_096
+"""Batches smaller than this are joined with what follows them in the channel."""
+COALESCE_ROWS: Final = 65_536
+"""A joined batch has at most this many rows."""
+
+
+class Pressure(StrEnum):
+    """How full a channel is, with hysteresis."""
+
+    OK = "ok"
+    SOFT = "soft"
+    HARD = "hard"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """What went through a channel.
+
+    At any time `rows_sent == rows_received + rows_dropped + rows_queued`.
+
+    Attributes:
+        rows_sent: Rows the sender gave.
+        rows_received: Rows the receiver took.
+        rows_dropped: Rows shed by the policy.
+        rows_queued: Rows in the channel.
+        bytes_queued: Bytes in the channel.
+        rows_queued_max: Most rows there have been.
+        bytes_queued_max: Most bytes there have been.
+        waits: Times the sender had to wait.
+        pressure: How full it is.
+    """
+
+    rows_sent: int
+    rows_received: int
+    rows_dropped: int
+    rows_queued: int
+    bytes_queued: int
+    rows_queued_max: int
+    bytes_queued_max: int
+    waits: int
+    pressure: Pressure
+
+
+class Channel:
+    """A bounded channel from one sender to one receiver.
+
+    Messages come out in the order they went in. Rows are bounded in number and in bytes;
+    watermarks, barriers and the end take no room. A batch larger than the channel is cut
+    into pieces that fit, at most one row being larger than `bytes_max`. Small batches
+    that have queued up come out as one, so a receiver that falls behind gets larger
+    batches.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_bytes",
+        "_bytes_max",
+        "_closed",
+        "_dropped",
+        "_peak_bytes",
+        "_peak_rows",
+        "_policy",
+        "_pressure",
+        "_queue",
+        "_received",
+        "_receiver",
+        "_rows",
+        "_rows_max",
+        "_sender",
+        "_sent",
+        "_waits",
+        "on_ready",
+        "pause_at",
+        "resume_at",
+    )
+
+    def __init__(
+        self,
+        *,
+        rows_max: int = DEFAULT_EDGE_ROWS,
+        bytes_max: int = DEFAULT_EDGE_BYTES,
+        policy: Policy = "block",
+        pause_at: float = 0.8,
+        resume_at: float = 0.5,
+    ) -> None:
+        """Make an open, empty channel.
+
+        Args:
+            rows_max: Capacity in rows, > 0.
+            bytes_max: Capacity in bytes, > 0.
+            policy: What happens to rows that find it full; see `Edge`.
+            pause_at: Fraction of the capacity from which pressure is SOFT.
+            resume_at: Fraction down to which it must fall to be OK again.
+
+        Raises:
+            ConfigError: If a capacity is not positive, or the marks are out of order.
+        """
+        if rows_max <= 0 or bytes_max <= 0:
+            msg = f"a channel's capacity must be positive, was {rows_max} rows, {bytes_max} bytes"
+            raise ConfigError(msg)
+        if not 0 <= resume_at <= pause_at <= 1:
+            msg = f"needs 0 <= `resume_at` <= `pause_at` <= 1, was {resume_at} and {pause_at}"
+            raise ConfigError(msg)
+        self._rows_max = rows_max
+        self._bytes_max = bytes_max
+        self._policy = policy
+        self.pause_at = pause_at
+        self.resume_at = resume_at
+        self.on_ready: Callable[[], None] | None = None
+        self._queue: deque[Message] = deque()
+        self._receiver: asyncio.Future[None] | None = None
+        self._sender: asyncio.Future[None] | None = None
+        self._closed = False
+        self._broken = False
+        self._rows = self._bytes = self._peak_rows = self._peak_bytes = 0
+        self._sent = self._received = self._dropped = self._waits = 0
+        self._pressure = Pressure.OK
+
+    def __len__(self) -> int:
+        """Return the number of queued messages."""
+        return len(self._queue)
+
+    def statistics(self) -> ChannelStatistics:
+        """Return what went through so far."""
+        return ChannelStatistics(
+            rows_sent=self._sent,
+            rows_received=self._received,
+            rows_dropped=self._dropped,
+            rows_queued=self._rows,
+            bytes_queued=self._bytes,
+            rows_queued_max=self._peak_rows,
+            bytes_queued_max=self._peak_bytes,
+            waits=self._waits,
+            pressure=self._pressure,
+        )
+
+    # Sending
+
+    async def send(self, message: Message) -> None:
+        """Put a message in, waiting or shedding rows where there is no room.
+
+        Raises:
+            ChannelClosedError: If the sender has closed the channel.
+            BrokenChannelError: If the receiver is gone, now or while waiting.
+        """
+        self._check_open()
+        if not isinstance(message, Batch):
+            self._put_control(message)
+            return
+        self._sent += len(message)
+        for piece in self._pieces(message):
+            await self._send_piece(piece)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "the channel was closed by its sender"
+            raise ChannelClosedError(msg)
+        if self._broken:
+            msg = "the receiver of the channel is gone"
+            raise BrokenChannelError(msg)
+
+    def _put_control(self, message: Message) -> None:
+        # Of watermarks in a row only the last says anything.
+        if (
+            isinstance(message, Watermark)
+            and self._queue
+            and isinstance(self._queue[-1], Watermark)
+        ):
+            self._queue[-1] = message
+        else:
+            self._queue.append(message)
+        self._wake_receiver()
+
+    def _pieces(self, batch: Batch) -> list[Batch]:
+        count = len(batch)
+        size = batch.nbytes
+        if count <= self._rows_max and size <= self._bytes_max:
+            return [batch]
+        step = max(1, min(self._rows_max, count * self._bytes_max // max(size, 1)))
+        return [batch.slice(at, min(at + step, count)) for at in range(0, count, step)]
+
+    async def _send_piece(self, batch: Batch) -> None:
+        size = batch.nbytes
+        if not self._fits(len(batch), size) and self._policy != "block":
+            kept = self._shed(batch)
+            if kept is None:
+                return
+            batch, size = kept, kept.nbytes
+        while not self._fits(len(batch), size):
+            self._waits += 1
+            self._set_pressure()
+            self._sender = asyncio.get_running_loop().create_future()
+            try:
+                await self._sender
+            except asyncio.CancelledError:
+                self._sent -= len(batch)
+                raise
+            finally:
+                self._sender = None
+            self._check_open()
+        self._enqueue(batch, size)
+
+    def _fits(self, rows: int, size: int) -> bool:
+        if not self._rows:
+            return True
+        return self._rows + rows <= self._rows_max and self._bytes + size <= self._bytes_max
+
+    def _enqueue(self, batch: Batch, size: int) -> None:
+        self._queue.append(batch)
+        self._rows += len(batch)
+        self._bytes += size
+        self._peak_rows = max(self._peak_rows, self._rows)
+        self._peak_bytes = max(self._peak_bytes, self._bytes)
+        self._set_pressure()
+        self._wake_receiver()
+
+    def _wake_receiver(self) -> None:
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
+        if self.on_ready is not None:
+            self.on_ready()
+
+    # Shedding
+
+    def _shed(self, batch: Batch) -> Batch | None:
+        """Make room by the policy; return what of `batch` is to be sent, None for nothing."""
+        if self._policy == "drop_newest":
+            return self._drop_newest(batch)
+        if self._policy == "drop_oldest":
+            self._drop_oldest(len(batch), batch.nbytes)
+            return batch
+        self._conflate(batch)
+        return None
+
+    def _drop_newest(self, batch: Batch) -> Batch | None:
+        count = len(batch)
+        width = max(1, batch.nbytes // max(count, 1))
+        room = min(self._rows_max - self._rows, (self._bytes_max - self._bytes) // width, count)
+        room = max(room, 0)
+        self._dropped += count - room
+        if room:
+            return batch.slice(0, room)
+        # The rows go, the progress they made does not.
+        self._put_control(Watermark(batch.watermark))
+        return None
+
+    def _drop_oldest(self, rows: int, size: int) -> None:
+        queue = self._queue
+        position = 0
+        while position < len(queue) and not self._fits(rows, size):
+            head = queue[position]
+            if not isinstance(head, Batch):
+                position += 1
+                continue
+            count, held = len(head), head.nbytes
+            width = max(1, held // max(count, 1))
+            excess_rows = self._rows + rows - self._rows_max
+            excess_bytes = -(-(self._bytes + size - self._bytes_max) // width)
+            cut = min(count, max(excess_rows, excess_bytes, 1))
+            self._dropped += cut
+            self._rows -= cut
+            self._bytes -= held
+            if cut < count:
+                queue[position] = rest = head.slice(cut, count)
+                self._bytes += rest.nbytes
+            else:
+                del queue[position]
+
+    def _conflate(self, batch: Batch) -> None:
+        """Keep, of the rows after the last barrier, the latest of each symbol."""
+        tail: list[Batch] = [batch]
+        kept: list[Message] = []
+        while self._queue and not isinstance(self._queue[-1], Barrier):
+            message = self._queue.pop()
+            if isinstance(message, Batch):
+                tail.insert(0, message)
+                self._rows -= len(message)
+                self._bytes -= message.nbytes
+            elif not isinstance(message, Watermark):
+                kept.insert(0, message)
+        joined = Batch.concat(tail)
+        codes = joined.columns["symbol"]
+        _, from_end = np.unique(codes[::-1], return_index=True)
+        latest = np.sort(len(codes) - 1 - from_end)
+        self._dropped += len(joined) - len(latest)
+        conflated = joined.take(latest)
+        self._queue.extend(kept)
+        self._enqueue(conflated, conflated.nbytes)
+
+    def _set_pressure(self) -> None:
+        fill = max(self._rows / self._rows_max, self._bytes / self._bytes_max)
+        if fill >= 1 or self._sender is not None:
+            self._pressure = Pressure.HARD
+        elif fill >= self.pause_at:
+            self._pressure = Pressure.SOFT
+        elif fill <= self.resume_at:
+            self._pressure = Pressure.OK
+        elif self._pressure is Pressure.HARD:
+            self._pressure = Pressure.SOFT
+
+    # Receiving
+
+    async def receive(self) -> Message:
+        """Take the next message, waiting for one; small batches in a row come as one.
+
+        Raises:
+            BrokenChannelError: If the sender went away without sending the end.
+        """
+        while not self._queue:
+            if self._closed or self._broken:
+                msg = "the sender of the channel went away before the end of data"
+                raise BrokenChannelError(msg)
+            self._receiver = asyncio.get_running_loop().create_future()
+            try:
+                await self._receiver
+            finally:
+                self._receiver = None
+        return self._take()
+
+    def receive_nowait(self) -> Message | None:
+        """Take the next message, or return None if there is none.
+
+        Raises:
+            BrokenChannelError: If there is none and the sender went away.
+        """
+        if self._queue:
+            return self._take()
+        if self._closed or self._broken:
+            msg = "the sender of the channel went away before the end of data"
+            raise BrokenChannelError(msg)
+        return None
+
+    def _take(self) -> Message:
+        message = self._queue.popleft()
+        if not isinstance(message, Batch):
+            return message
+        parts = [message]
+        rows = len(message)
+        while rows < COALESCE_BELOW_ROWS and self._queue:
+            following = self._queue[0]
+            if not isinstance(following, Batch) or rows + len(following) > COALESCE_ROWS:
+                break
+            if following.schema is not message.schema and following.schema != message.schema:
+                break
+            parts.append(following)
+            rows += len(following)
+            self._queue.popleft()
+        self._rows -= rows
+        self._bytes -= sum(part.nbytes for part in parts)
+        self._received += rows
+        self._set_pressure()
+        if self._sender is not None and not self._sender.done():
+            self._sender.set_result(None)
+        return message if len(parts) == 1 else Batch.concat(parts)
+
+    # Closing
+
+    def close(self) -> None:
+        """Close the sending end: what is queued can be received, then it is broken."""
+        self._closed = True
+        self._wake_both()
+
+    def abandon(self) -> None:
+        """Close the receiving end: what is queued is given up and senders are told."""
+        self._broken = True
+        self._wake_both()
+
+    def _wake_both(self) -> None:
+        self._wake_receiver()
+        if self._sender is not None and not self._sender.done():
+            self._sender.set_result(None)

@@ -1,0 +1,358 @@
+"""The graph: a pure description of which node reads from which. Nothing runs here."""
+
+from __future__ import annotations
+
+__all__ = ("Dag", "Edge", "Node", "Policy")
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from market_data_pipeline.dag.component import type_name_of
+from market_data_pipeline.dag.nodes import SinkNode, SourceNode, TransformNode
+from market_data_pipeline.errors import (
+    ConfigError,
+    CycleError,
+    DuplicateNodeError,
+    GraphError,
+    PortError,
+    SchemaError,
+    UnconnectedNodeError,
+    UnknownNodeError,
+    nearest,
+)
+from market_data_pipeline.records import Schema
+
+Policy: TypeAlias = Literal["block", "drop_oldest", "drop_newest", "conflate"]
+Component: TypeAlias = SourceNode | TransformNode | SinkNode
+
+DEFAULT_EDGE_ROWS: Final = 262_144
+DEFAULT_EDGE_BYTES: Final = 64 * 1024 * 1024
+_POLICIES: Final = ("block", "drop_oldest", "drop_newest", "conflate")
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where a node reads from, and what happens when it cannot keep up.
+
+    Attributes:
+        node: Name of the node read from.
+        port: Its output.
+        policy: What a full channel does: `block` makes the sender wait; `drop_oldest`
+            and `drop_newest` shed rows, counted; `conflate` keeps the latest row of each
+            key, and is refused for rows such as trades whose every row counts.
+        rows: Capacity in rows, > 0.
+        bytes: Capacity in bytes, > 0; a single larger row passes alone.
+    """
+
+    node: str
+    port: str = "out"
+    policy: Policy = "block"
+    rows: int = DEFAULT_EDGE_ROWS
+    bytes: int = DEFAULT_EDGE_BYTES
+
+    def __post_init__(self) -> None:
+        if self.policy not in _POLICIES:
+            names = ", ".join(f"`{name}`" for name in _POLICIES)
+            hint = nearest(str(self.policy), _POLICIES)
+            msg = f"`policy` must be one of {names}, was `{self.policy}`{hint}"
+            raise ConfigError(msg, parameter="policy")
+        for name, value in (("rows", self.rows), ("bytes", self.bytes)):
+            if value <= 0:
+                msg = f"`{name}` of an edge must be positive, was {value}"
+                raise ConfigError(msg, parameter=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A component with a name and inputs.
+
+    Attributes:
+        name: Unique in the graph.
+        component: The settings; makes the running half.
+        inputs: The edges it reads; rows of several are merged by event time.
+    """
+
+    name: str
+    component: Component
+    inputs: tuple[Edge, ...] = ()
+
+    @property
+    def kind(self) -> Literal["source", "operator", "sink"]:
+        """What the node is."""
+        if isinstance(self.component, TransformNode):
+            return "operator"
+        return "source" if isinstance(self.component, SourceNode) else "sink"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The output ports; a sink has none."""
+        return () if isinstance(self.component, SinkNode) else self.component.outputs
+
+    @property
+    def side_outputs(self) -> tuple[str, ...]:
+        """Output ports that may be left unconnected."""
+        return () if isinstance(self.component, SinkNode) else self.component.side_outputs
+
+
+class Dag:
+    """A directed acyclic graph of sources, operators and sinks.
+
+    Attributes:
+        name: What the pipeline is called.
+    """
+
+    def __init__(self, name: str = "pipeline") -> None:
+        self.name = name
+        self._nodes: dict[str, Node] = {}
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes by name, in the order they were added."""
+        return self._nodes
+
+    def add(
+        self, component: Component, *, name: str | None = None, inputs: Sequence[Edge] = ()
+    ) -> Node:
+        """Add a node.
+
+        Args:
+            component: Its settings.
+            name: Its name; None to make one from the component's type.
+            inputs: What it reads.
+
+        Raises:
+            DuplicateNodeError: If the name is taken.
+            ConfigError: If the name cannot be one, or `component` is no component.
+        """
+        if not isinstance(component, SourceNode | TransformNode | SinkNode):
+            msg = f"a node needs a source, an operator or a sink, was {component!r}"
+            raise ConfigError(msg)
+        name = self._free_name(type_name_of(component)) if name is None else name
+        if not name or "." in name or name != name.strip():
+            msg = f"a node name must not be empty or hold a dot or outer spaces, was `{name}`"
+            raise ConfigError(msg, parameter="name")
+        if name in self._nodes:
+            msg = f"there are two nodes named `{name}`; give one another name"
+            raise DuplicateNodeError(msg, node=name)
+        node = Node(name, component, tuple(inputs))
+        self._nodes[name] = node
+        return node
+
+    def _free_name(self, stem: str) -> str:
+        name, number = stem, 1
+        while name in self._nodes:
+            number += 1
+            name = f"{stem}_{number}"
+        return name
+
+    def consumers(self, node: str, port: str | None = None) -> list[tuple[Node, Edge]]:
+        """Return who reads a node, or one port of it, in the order of the graph."""
+        return [
+            (reader, edge)
+            for reader in self._nodes.values()
+            for edge in reader.inputs
+            if edge.node == node and port in {None, edge.port}
+        ]
+
+    def order(self) -> list[Node]:
+        """Return the nodes so that each comes after those it reads.
+
+        Raises:
+            CycleError: If there is no such order.
+            UnknownNodeError: If an edge names a node that is not there.
+        """
+        done: dict[str, Node] = {}
+        path: list[str] = []
+
+        def visit(node: Node) -> None:
+            if node.name in done:
+                return
+            if node.name in path:
+                raise CycleError([*path[path.index(node.name) :], node.name])
+            path.append(node.name)
+            for edge in node.inputs:
+                if edge.node not in self._nodes:
+                    raise UnknownNodeError(edge.node, self._nodes, node=node.name)
+                visit(self._nodes[edge.node])
+            path.pop()
+            done[node.name] = node
+
+        for node in self._nodes.values():
+            visit(node)
+        return list(done.values())
+
+    def validate(self) -> None:
+        """Find what would keep the graph from running, before anything runs.
+
+        Raises:
+            GraphError: For cycles, unknown nodes and ports, nodes without input or
+                reader, policies that would lose what must not be lost, and columns
+                that do not fit as far as they are known.
+            InputError: If an input is missing or cannot be read.
+        """
+        if not self._nodes:
+            msg = f"the graph `{self.name}` has no nodes; add a source and a sink"
+            raise GraphError(msg)
+        order = self.order()
+        for node in order:
+            self._check_ports(node)
+        for node in order:
+            self._check_connected(node)
+        self.schemas()
+
+    def _check_ports(self, node: Node) -> None:
+        if node.kind == "source" and node.inputs:
+            msg = f"`{node.name}` is a source and cannot read from `{node.inputs[0].node}`"
+            raise PortError(msg, node=node.name)
+        seen = set()
+        for edge in node.inputs:
+            giver = self._nodes[edge.node]
+            if edge.port not in giver.outputs:
+                names = ", ".join(f"`{port}`" for port in giver.outputs) or "none: it is a sink"
+                hint = nearest(edge.port, giver.outputs)
+                msg = (
+                    f"node `{node.name}` reads from `{edge.node}.{edge.port}`, but "
+                    f"`{edge.node}` has no such output{hint} (outputs: {names})"
+                )
+                raise PortError(msg, node=node.name)
+            if (edge.node, edge.port) in seen:
+                msg = f"node `{node.name}` reads from `{edge.node}.{edge.port}` twice"
+                raise PortError(msg, node=node.name)
+            seen.add((edge.node, edge.port))
+
+    def _check_connected(self, node: Node) -> None:
+        if node.kind != "source" and not node.inputs:
+            msg = f"node `{node.name}` reads from nothing; say `from:` which node"
+            raise UnconnectedNodeError(msg, node=node.name)
+        if node.kind == "sink":
+            return
+        read = {edge.port for _, edge in self.consumers(node.name)}
+        missing = [p for p in node.outputs if p not in read and p not in node.side_outputs]
+        if missing:
+            ports = ", ".join(f"`{node.name}.{port}`" for port in missing)
+            msg = f"nobody reads {ports}; add a sink that reads from it"
+            raise UnconnectedNodeError(msg, node=node.name)
+
+    def schemas(self) -> dict[tuple[str, str], Schema | None]:
+        """Return the columns on each output, by (node, port); None where unknowable.
+
+        Raises:
+            SchemaError: If a node lacks a column, or the inputs of one differ.
+            GraphError: If an edge conflates rows that must not be conflated.
+        """
+        known: dict[tuple[str, str], Schema | None] = {}
+        for node in self.order():
+            known.update(self.output_schemas(node, known))
+        return known
+
+    def output_schemas(
+        self, node: Node, known: Mapping[tuple[str, str], Schema | None]
+    ) -> dict[tuple[str, str], Schema | None]:
+        """Return the columns on the outputs of one node, given those before it.
+
+        Raises:
+            SchemaError: If the node lacks a column, or its inputs differ.
+            GraphError: If an edge conflates rows that must not be conflated.
+        """
+        outputs: dict[tuple[str, str], Schema | None] = dict.fromkeys(
+            (node.name, port) for port in node.outputs
+        )
+        if isinstance(node.component, TransformNode):
+            schema = self._input_schema(node, known)
+            if schema is not None:
+                try:
+                    given = node.component.output_schemas(schema)
+                except SchemaError as err:
+                    msg = f"node `{node.name}`: {err}"
+                    raise SchemaError(msg, node=node.name) from err
+                outputs.update({(node.name, port): given.get(port) for port in node.outputs})
+        elif isinstance(node.component, SourceNode):
+            outputs[node.name, "out"] = node.component.schema()
+        else:
+            self._input_schema(node, known)
+        return outputs
+
+    def _input_schema(
+        self, node: Node, known: Mapping[tuple[str, str], Schema | None]
+    ) -> Schema | None:
+        schemas = [(edge, known.get((edge.node, edge.port))) for edge in node.inputs]
+        for edge, schema in schemas:
+            if edge.policy == "conflate" and schema is not None and not schema.conflatable:
+                msg = (
+                    f"the edge from `{edge.node}` to `{node.name}` conflates {schema.name} rows, "
+                    f"of which every row counts; use `block`, `drop_oldest` or `drop_newest`"
+                )
+                raise GraphError(msg, node=node.name)
+        first_edge, first = schemas[0]
+        for edge, schema in schemas[1:]:
+            if first is not None and schema is not None and schema != first:
+                msg = (
+                    f"node `{node.name}` reads `{first_edge.node}` ({_columns(first)}) and "
+                    f"`{edge.node}` ({_columns(schema)}), which do not have the same columns; "
+                    f"bring them to the same with `select`"
+                )
+                raise SchemaError(msg, node=node.name)
+        return first if len(schemas) == 1 or all(s is not None for _, s in schemas) else None
+
+    def required_columns(self) -> dict[str, frozenset[str] | None]:
+        """Return the columns somebody reads from each source, by its name; None for all."""
+        wanted: dict[tuple[str, str], frozenset[str] | None] = {}
+        for node in reversed(self.order()):
+            if node.kind == "source":
+                continue
+            needs: frozenset[str] | None = None
+            if isinstance(node.component, TransformNode):
+                needs = node.component.required_columns(self._wanted_of(node, wanted))
+            for edge in node.inputs:
+                key = (edge.node, edge.port)
+                wanted[key] = _both(wanted[key], needs) if key in wanted else needs
+        return {
+            node.name: wanted.get((node.name, "out"))
+            for node in self._nodes.values()
+            if node.kind == "source"
+        }
+
+    @staticmethod
+    def _wanted_of(
+        node: Node, wanted: Mapping[tuple[str, str], frozenset[str] | None]
+    ) -> frozenset[str] | None:
+        """Return the columns wanted of any output that carries whole input rows."""
+        total: frozenset[str] | None = frozenset()
+        for port in node.outputs:
+            if (node.name, port) in wanted:
+                # A connected side output carries input rows: all their columns.
+                side = port in node.side_outputs
+                total = _both(total, None if side else wanted[node.name, port])
+        return total
+
+
+def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
+    return None if a is None or b is None else a | b
+
+
+def _columns(schema: Schema) -> str:
+    return ", ".join(str(field) for field in schema)
+
+
+def upstream(dag: Dag, node: Node) -> set[str]:
+    """Return the names of all nodes whose rows can reach a node."""
+    found: set[str] = set()
+    waiting: list[str] = [edge.node for edge in node.inputs]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(edge.node for edge in dag.nodes[name].inputs)
+    return found
+
+
+def shares_source(dag: Dag, edges: Iterable[Edge]) -> bool:
+    """Tell whether some node's rows reach two of the edges."""
+    seen: set[str] = set()
+    for edge in edges:
+        reach = upstream(dag, dag.nodes[edge.node]) | {edge.node}
+        if reach & seen:
+            return True
+        seen |= reach
+    return False
