@@ -1,0 +1,164 @@
+"""Files of bars, as any sink writes them, read back for comparison."""
+
+from __future__ import annotations
+
+__all__ = ("KEYS", "load_bars")
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from market_data_pipeline.errors import (
+    ColumnError,
+    ConfigError,
+    InputError,
+    MissingInputError,
+    nearest,
+)
+
+KEYS: Final = ("symbol", "ts_open")
+_EXACT: Final = pa.decimal128(38, 9)
+_TIME: Final = pa.timestamp("ns", "UTC")
+
+
+def load_bars(path: Path, table: str = "bars") -> pa.Table:
+    """Return a file's bars, with times as int64 nanoseconds and symbols as strings.
+
+    Numbers written as text or decimals stay exact decimals; floats stay floats.
+
+    Args:
+        path: A `.parquet`, `.csv`, `.jsonl` or `.duckdb` file, or a folder of Parquet files.
+        table: Name of the table in a `.duckdb` file.
+
+    Raises:
+        MissingInputError: If there is no such file.
+        ConfigError: If the extension is none of these.
+        ColumnError: If the rows are no bars.
+        InputError: If the file cannot be read.
+    """
+    if not path.exists():
+        msg = "no such file"
+        raise MissingInputError(msg, place=str(path))
+    suffix = ".parquet" if path.is_dir() else path.suffix.lower()
+    if suffix not in _LOADERS:
+        names = ", ".join(f"`{name}`" for name in _LOADERS)
+        msg = f"{path}: cannot tell the format from `{path.suffix}`; it must be one of {names}"
+        raise ConfigError(msg)
+    try:
+        loaded = _LOADERS[suffix](path, table)
+    except pa.ArrowException as err:
+        msg = f"cannot be read as {suffix[1:]}: {str(err).splitlines()[0]}"
+        raise InputError(msg, place=str(path)) from err
+    return _normal(loaded, str(path))
+
+
+def _load_parquet(path: Path, _table: str) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
+
+
+def _load_csv(path: Path, _table: str) -> pa.Table:
+    from pyarrow import csv
+
+    if path.stat().st_size == 0:
+        msg = "the file is empty, without even a header"
+        raise InputError(msg, place=str(path))
+    with path.open(encoding="utf-8") as file:
+        header = file.readline().rstrip("\r\n").split(",")
+    options = csv.ConvertOptions(
+        column_types={name.strip('"'): pa.string() for name in header},
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""],
+    )
+    return csv.read_csv(path, convert_options=options)
+
+
+def _load_jsonl(path: Path, _table: str) -> pa.Table:
+    from pyarrow import json
+
+    if path.stat().st_size == 0:
+        return pa.table({name: pa.array([], pa.string()) for name in KEYS})
+    return json.read_json(path)
+
+
+def _load_duckdb(path: Path, table: str) -> pa.Table:
+    import duckdb
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+            tables = sorted(str(row[0]) for row in rows)
+            if table not in tables:
+                names = ", ".join(f"`{name}`" for name in tables) or "none"
+                msg = (
+                    f"{path} has no table `{table}`{nearest(table, tables)} (tables: {names}); "
+                    "name one with --table"
+                )
+                raise ConfigError(msg)
+            quoted = table.replace('"', '""')
+            found: pa.Table = connection.sql(f'SELECT * FROM "{quoted}"').to_arrow_table()  # noqa: S608
+            return found
+    except duckdb.Error as err:
+        msg = f"cannot be read as DuckDB: {str(err).splitlines()[0]}"
+        raise InputError(msg, place=str(path)) from err
+
+
+_LOADERS: Final[dict[str, Callable[[Path, str], pa.Table]]] = {
+    ".parquet": _load_parquet,
+    ".csv": _load_csv,
+    ".jsonl": _load_jsonl,
+    ".duckdb": _load_duckdb,
+}
+
+
+def _normal(table: pa.Table, place: str) -> pa.Table:
+    missing = [name for name in KEYS if name not in table.column_names]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in table.column_names)
+        msg = f"these are no bars: there is no column `{missing[0]}` (columns: {names})"
+        raise ColumnError(msg, place=place)
+    columns = {}
+    for name in table.column_names:
+        column = table.column(name)
+        try:
+            columns[name] = _normal_column(name, column)
+        except pa.ArrowException as err:
+            msg = f"column `{name}` of type {column.type} cannot be taken: {err}"
+            raise ColumnError(msg, place=place) from err
+    return pa.table(columns)
+
+
+def _normal_column(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if name.startswith("ts_"):
+        return _nanoseconds(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return column.cast(pa.string()) if name == "symbol" else _number_or_text(column)
+    return column.cast(pa.string()) if name == "symbol" else column
+
+
+def _nanoseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64())
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.int64())
+    text = column.cast(pa.string())
+    if not pc.any(pc.match_substring(text, "-"), skip_nulls=True).as_py():
+        return text.cast(pa.int64())
+    zoned = pc.all(pc.ends_with(text, "Z"), skip_nulls=True).as_py()
+    return text.cast(_TIME if zoned else pa.timestamp("ns")).cast(pa.int64())
+
+
+def _number_or_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    for type_ in (_EXACT, pa.float64(), pa.bool_()):
+        try:
+            return text.cast(type_)
+        except pa.ArrowInvalid:
+            continue
+    return text.cast(pa.string())
