@@ -125,7 +125,7 @@ def _kernel_cache() -> list[Finding]:
                 "set NUMBA_CACHE_DIR to a folder that can",
             )
         ]
-    kernels = [path.stem for path in _KERNELS.glob("*.py") if path.stem != "__init__"]
+    kernels = [p.stem for p in _KERNELS.glob("*.py") if "cache=True" in p.read_text("utf-8")]
     compiled = {path.name.split(".")[0] for path in folder.rglob("*.nbi")}
     cached = sum(kernel in compiled for kernel in kernels)
     state: Literal["ok", "note"] = "ok" if cached == len(kernels) else "note"
