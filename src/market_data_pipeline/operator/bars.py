@@ -1,0 +1,225 @@
+"""Bars: trades or quotes of each symbol in windows of event time."""
+
+from __future__ import annotations
+
+__all__ = ("Bars",)
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from market_data_pipeline.batch import TIME_MAX, Batch, Progress
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.dag.windowing import TumblingWindows
+from market_data_pipeline.durations import Duration, duration_ns
+from market_data_pipeline.errors import ArithmeticOverflowError, ConfigError, SchemaError, nearest
+from market_data_pipeline.records import BAR, QUOTE_BAR, Field, Kind, Schema
+
+_TRADE_COLUMNS: Final = ("symbol", "price", "size")
+_QUOTE_COLUMNS: Final = ("symbol", "bid_price", "ask_price")
+
+
+@component("bars")
+class Bars:
+    """Turn trades into OHLCV bars, or quotes into bars of bid and ask.
+
+    A bar covers `[ts_open, ts_close)` and comes out when the watermark reaches
+    `ts_close`. A window without rows has no bar. Rows of one instant count in the order
+    of arrival; apart from them the order of arrival makes no difference as long as rows
+    stay within the source's `out_of_order` bound. Later rows go to the output `late`.
+
+    Backpressure: holds one slot of 128 bytes per symbol and open window.
+
+    Delivery: each bar once, in the order of `ts_open`.
+
+    Attributes:
+        every: Width of a window. Windows are aligned to the UNIX epoch.
+    """
+
+    every: Duration
+
+    outputs: ClassVar[tuple[str, ...]] = ("out", "late")
+    side_outputs: ClassVar[tuple[str, ...]] = ("late",)
+
+    def __post_init__(self) -> None:
+        """Refuse a window that holds no time.
+
+        Raises:
+            ConfigError: If `every` is zero.
+        """
+        if duration_ns(self.every) <= 0:
+            msg = f"`every` of `bars` must be longer than zero, was `{self.every}`"
+            raise ConfigError(msg, parameter="every")
+
+    def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
+        """Return the columns of bars for trades or quotes, and of late rows.
+
+        Raises:
+            SchemaError: If the rows are neither trades nor quotes.
+        """
+        return {"out": bar_schema(schema), "late": schema}
+
+    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the columns bars are made of; all if somebody reads the late rows."""
+        if wanted is None:
+            return None
+        return frozenset(("ts_event", "ts_open", *_TRADE_COLUMNS, *_QUOTE_COLUMNS))
+
+    def build(self, context: NodeContext) -> _BarsOperator:
+        """Make the running half."""
+        return _BarsOperator(duration_ns(self.every), context)
+
+
+def bar_schema(schema: Schema) -> Schema:
+    """Return the columns of the bars made of rows of a schema.
+
+    Raises:
+        SchemaError: If the rows are neither trades nor quotes.
+    """
+    quotes = "bid_price" in schema and "ask_price" in schema
+    needed = _QUOTE_COLUMNS if quotes else _TRADE_COLUMNS
+    for name in needed:
+        if name not in schema:
+            names = ", ".join(f"`{known}`" for known in schema.names)
+            msg = (
+                f"`bars` needs `symbol`, `price` and `size` of trades, or `symbol`, "
+                f"`bid_price` and `ask_price` of quotes; there is no `{name}`"
+                f"{nearest(name, schema.names)} (columns: {names})"
+            )
+            raise SchemaError(msg)
+        if name != "symbol" and schema[name].kind is not Kind.FIXED:
+            msg = f"`bars` needs `{name}` as a fixed-point number, was {schema[name]}"
+            raise SchemaError(msg)
+    if not schema.time:
+        msg = f"`bars` needs rows with an event time, `{schema.name}` rows have none"
+        raise SchemaError(msg)
+    return _scaled(QUOTE_BAR, schema) if quotes else _scaled(BAR, schema)
+
+
+def _scaled(bar: Schema, schema: Schema) -> Schema:
+    """Give the prices and volumes of a bar the scales of the rows it is made of."""
+    sources = {"volume": "size", "bid": "bid_price", "ask": "ask_price"}
+    fields = []
+    for field in bar:
+        if field.kind is Kind.FIXED:
+            source = sources.get(field.name) or sources.get(field.name.split("_")[0], "price")
+            fields.append(Field(field.name, Kind.FIXED, schema[source].scale))
+    return bar.having(*fields)
+
+
+class _BarsOperator:
+    """The running half: the windows that are open."""
+
+    def __init__(self, width_ns: int, context: NodeContext) -> None:
+        self._width = width_ns
+        self._context = context
+        self._columns: tuple[str, ...] = ()
+        self._schema = BAR
+        self._input: Schema | None = None
+        self._windows: TumblingWindows | None = None
+        self._restored: Snapshot | None = None
+        self._emitted_edge: int | None = None
+
+    def process(self, batch: Batch) -> Outputs:
+        """Take rows into their windows."""
+        if batch.schema is not self._input:
+            self._set_input(batch.schema)
+        windows = self._windows
+        if windows is None:
+            msg = "bars were given rows before they knew their columns"
+            raise SchemaError(msg)
+        edge = windows.closed_edge(windows.watermark)
+        taken = windows.taken
+        closed, late = windows.take(batch, *(batch.columns[name] for name in self._columns))
+        account = self._context.account
+        account.held += windows.taken - taken
+        outputs = []
+        if closed.shape[1]:
+            outputs.append(("out", self._bars(closed, edge, windows)))
+        if len(late):
+            account.add("late", len(late))
+            outputs.append(("late", batch.take(late)))
+        if windows.overflowed:
+            msg = (
+                f"a volume or average of `{self._context.node}` left the range of 64 bits; "
+                f"read the sizes with fewer decimal places"
+            )
+            raise ArithmeticOverflowError(msg)
+        return outputs
+
+    def advance(self, watermark: int) -> Outputs:
+        """Close the windows that end at or before the watermark."""
+        windows = self._windows
+        if windows is None or watermark <= windows.watermark:
+            return ()
+        edge = windows.closed_edge(windows.watermark)
+        closed = windows.advance(watermark)
+        return (("out", self._bars(closed, edge, windows)),) if closed.shape[1] else ()
+
+    def finish(self) -> Outputs:
+        """Close all windows."""
+        return self.advance(TIME_MAX)
+
+    def output_watermark(self, watermark: int) -> int:
+        """Return the start of the first window that is open at a watermark."""
+        if self._windows is None:
+            return watermark if watermark == TIME_MAX else (watermark // self._width) * self._width
+        return self._windows.closed_edge(watermark)
+
+    def snapshot(self) -> Snapshot:
+        """Return the open windows."""
+        if self._windows is None:
+            return self._restored or Snapshot()
+        return self._windows.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over open windows."""
+        self._restored = snapshot
+
+    def _set_input(self, schema: Schema) -> None:
+        if self._windows is None:
+            self._make_windows(schema)
+        elif bar_schema(schema) != self._schema:
+            msg = f"`{self._context.node}` was given other columns than before: {schema.names}"
+            raise SchemaError(msg)
+        self._input = schema
+
+    def _make_windows(self, schema: Schema) -> None:
+        # Kernels are compiled or loaded on first import; a graph that only describes
+        # bars should not wait for it.
+        from market_data_pipeline.kernels import quote_bars, trade_bars
+
+        self._schema = bar_schema(schema)
+        quotes = self._schema.name == QUOTE_BAR.name
+        self._columns = _QUOTE_COLUMNS[1:] if quotes else _TRADE_COLUMNS[1:]
+        self._windows = TumblingWindows(
+            self._width,
+            out_columns=quote_bars.OUT if quotes else trade_bars.OUT,
+            take=quote_bars.quote_bars if quotes else trade_bars.trade_bars,
+            close=quote_bars.close_quote_bars if quotes else trade_bars.close_trade_bars,
+            symbols=self._context.symbols,
+        )
+        if self._restored is not None and self._restored.keyed:
+            self._windows.restore(self._restored)
+            counts = self._restored.keyed["words"][:, 12 if quotes else 9]
+            self._context.account.held += int(counts.sum())
+
+    def _bars(self, closed: npt.NDArray[np.int64], edge: int, windows: TumblingWindows) -> Batch:
+        rows = closed.shape[1]
+        account = self._context.account
+        counted = int(closed[-1].sum())
+        account.created += rows
+        account.held -= counted
+        account.add("aggregated", counted)
+        opens = closed[1]
+        closes = np.where(opens <= TIME_MAX - self._width, opens + self._width, TIME_MAX)
+        columns = {"symbol": closed[0].astype(np.int32), "ts_open": opens, "ts_close": closes}
+        for place, name in enumerate(self._schema.names[3:], start=2):
+            columns[name] = closed[place]
+        # Bars come in the order of their starts, so each is its own watermark.
+        progress = Progress(edge, 0, windows.closed_edge(windows.watermark))
+        return Batch(self._schema, columns, self._context.symbols, progress)
