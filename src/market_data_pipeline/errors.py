@@ -1,28 +1,29 @@
 """Every error this package raises on purpose.
 
-    PipelineError
-    ├─ ConfigError (ValueError)            a setting or spec that cannot run       .parameter
-    │   └─ MissingDependencyError          an optional package is absent           .extra
-    ├─ GraphError                          a graph that cannot run                 .node
-    │   ├─ DuplicateNodeError
-    │   ├─ UnknownNodeError                                                        .hint
-    │   ├─ CycleError                                                              .path
-    │   ├─ UnconnectedNodeError
-    │   ├─ PortError
-    │   └─ SchemaError                     columns that do not fit
-    ├─ ChannelError
-    │   ├─ ChannelClosedError              you closed this end
-    │   └─ BrokenChannelError              the other end is gone
-    ├─ InputError                          a file or record that cannot be read    .place
-    │   ├─ MissingInputError (FileNotFoundError)
-    │   ├─ RecordError                     one bad row                             .reason
-    │   └─ ColumnError                     a column that is not there
-    ├─ OutputError                         an output that cannot be written        .path
-    │   └─ OutputExistsError
-    ├─ ArithmeticOverflowError             a sum left its range
-    ├─ NodeError                           a node failed while running             .node
-    ├─ LedgerError                         rows are missing from the account
-    └─ SnapshotError                       a state that cannot be restored
+PipelineError
+├─ ConfigError (ValueError)            a setting or spec that cannot run       .parameter
+│   ├─ MissingDependencyError          an optional package is absent           .extra
+│   └─ SpecError                       a pipeline file that is no graph        .problems
+├─ GraphError                          a graph that cannot run                 .node
+│   ├─ DuplicateNodeError
+│   ├─ UnknownNodeError                                                        .hint
+│   ├─ CycleError                                                              .path
+│   ├─ UnconnectedNodeError
+│   ├─ PortError
+│   └─ SchemaError                     columns that do not fit
+├─ ChannelError
+│   ├─ ChannelClosedError              you closed this end
+│   └─ BrokenChannelError              the other end is gone
+├─ InputError                          a file or record that cannot be read    .place
+│   ├─ MissingInputError (FileNotFoundError)
+│   ├─ RecordError                     one bad row                             .reason
+│   └─ ColumnError                     a column that is not there
+├─ OutputError                         an output that cannot be written        .path
+│   └─ OutputExistsError
+├─ ArithmeticOverflowError             a sum left its range
+├─ NodeError                           a node failed while running             .node
+├─ LedgerError                         rows are missing from the account
+└─ SnapshotError                       a state that cannot be restored
 """
 
 from __future__ import annotations
@@ -46,16 +47,19 @@ __all__ = (
     "OutputExistsError",
     "PipelineError",
     "PortError",
+    "Problem",
     "RecordError",
     "SchemaError",
     "SnapshotError",
+    "SpecError",
     "UnconnectedNodeError",
     "UnknownNodeError",
     "nearest",
 )
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -95,6 +99,46 @@ class MissingDependencyError(ConfigError):
         )
         self.package = package
         self.extra = extra
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a pipeline file.
+
+    Attributes:
+        message: What was expected and what was found.
+        file: The file, or another name of the text.
+        line: Line, from 1.
+        column: Column in characters, from 1.
+        excerpt: The line with a mark under the column; empty if there is none.
+    """
+
+    message: str
+    file: str
+    line: int
+    column: int
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.file}:{self.line}:{self.column}: {self.message}"
+        return f"{text}\n{self.excerpt}" if self.excerpt else text
+
+
+class SpecError(ConfigError):
+    """Raised when a pipeline file cannot be read as a graph; it tells all that is wrong.
+
+    Attributes:
+        problems: What is wrong, at least one, in the order of the file.
+        file: The file of the first problem.
+        line: Its line, from 1.
+        column: Its column in characters, from 1.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        self.file, self.line, self.column = first.file, first.line, first.column
 
 
 class GraphError(PipelineError):

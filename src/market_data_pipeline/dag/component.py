@@ -56,6 +56,9 @@ def _config_error(cls: Any, err: ValidationError) -> ConfigError:
     known = [field.name for field in dataclasses.fields(cls)]
     found = err.errors(include_url=False)[0]
     parameter = str(found["loc"][0]) if found["loc"] else None
+    cause = found.get("ctx", {}).get("error")
+    if parameter is None and isinstance(cause, ConfigError):
+        return cause  # from `__post_init__`, which knows best which setting it means
     if found["type"] == "unexpected_keyword_argument" and parameter is not None:
         names = ", ".join(f"`{name}`" for name in known)
         msg = (

@@ -1,0 +1,31 @@
+"""The JSON Schema of one component's settings."""
+
+from __future__ import annotations
+
+__all__ = ("component_schema",)
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticOmit
+
+
+class _SettingsSchema(GenerateJsonSchema):
+    """Leaves out what cannot be written down, such as a Python function."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}
+
+    def handle_invalid_for_json_schema(
+        self,
+        schema: Any,  # noqa: ARG002  the signature is pydantic's
+        error_info: str,  # noqa: ARG002
+    ) -> JsonSchemaValue:
+        raise PydanticOmit
+
+
+def component_schema(cls: type[Any]) -> dict[str, Any]:
+    """Return the schema of a component's settings; those only Python can give are absent."""
+    return TypeAdapter(cls).json_schema(schema_generator=_SettingsSchema)

@@ -1,0 +1,141 @@
+"""The JSON Schema of the pipeline file, for editors and other tools.
+
+`docs/pipeline.schema.json` is what this gives for the built-in components.
+"""
+
+from __future__ import annotations
+
+__all__ = ("pipeline_schema", "pipeline_schema_text")
+
+import json
+from typing import Any, Final, get_args
+
+from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
+from market_data_pipeline.spec import registry
+from market_data_pipeline.spec.component_schema import component_schema
+from market_data_pipeline.spec.described import describe
+from market_data_pipeline.spec.loader import MAX_NODES
+from market_data_pipeline.spec.registry import KINDS, Kind
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_NODE_NAME: Final = r"^(?! )[^.]*[^. ]$"
+
+
+def pipeline_schema(*, installed: bool = False) -> dict[str, Any]:
+    """Return the schema.
+
+    Args:
+        installed: Describe the components of installed packages too.
+
+    Raises:
+        ConfigError: If an installed component cannot be loaded.
+    """
+    definitions: dict[str, Any] = {"inputs": _inputs(), "edge": _edge()}
+    choices = []
+    for kind in KINDS:
+        for name in registry.names(kind) if installed else registry.built_in(kind):
+            if not describe(kind, name).in_yaml:
+                continue
+            node, inner = _node(kind, name)
+            definitions |= inner
+            definitions[f"{kind}.{name}"] = node
+            choices.append({"$ref": f"#/$defs/{kind}.{name}"})
+    nodes = {
+        "description": "The nodes by name, in any order.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": MAX_NODES,
+        "propertyNames": {"pattern": _NODE_NAME},
+        "additionalProperties": {"oneOf": choices},
+    }
+    title = {
+        "description": "What the pipeline is called; the file's name by default.",
+        "type": "string",
+        "minLength": 1,
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": "market_data_pipeline pipeline",
+        "type": "object",
+        "properties": {"name": title, "nodes": nodes},
+        "required": ["nodes"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def pipeline_schema_text() -> str:
+    """Return the schema of the built-in components as the text of its file."""
+    return json.dumps(pipeline_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _node(kind: Kind, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    info = describe(kind, name)
+    schema = component_schema(registry.find(kind, name))
+    inner = {
+        f"{kind}.{name}.{key}": _renamed(value, kind, name)
+        for key, value in schema.pop("$defs", {}).items()
+    }
+    properties: dict[str, Any] = {kind: {"const": name, "description": info.summary}}
+    if kind != "source":
+        properties["from"] = {"$ref": "#/$defs/inputs"}
+    described = {setting.name: setting.description for setting in info.settings}
+    for key, value in schema.get("properties", {}).items():
+        setting = _renamed(value, kind, name)
+        setting.pop("title", None)
+        description = {"description": described[key]} if described.get(key) else {}
+        properties[key] = description | setting
+    required = [kind, *(["from"] if kind != "source" else []), *schema.get("required", [])]
+    node = {
+        "title": f"{kind} {name}",
+        "description": info.summary,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+    return node, inner
+
+
+def _renamed(value: Any, kind: Kind, name: str) -> Any:
+    """Point references at the definitions of this component."""
+    if isinstance(value, dict):
+        return {
+            key: inner.replace("#/$defs/", f"#/$defs/{kind}.{name}.")
+            if key == "$ref" and isinstance(inner, str)
+            else _renamed(inner, kind, name)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_renamed(item, kind, name) for item in value]
+    return value
+
+
+def _inputs() -> dict[str, Any]:
+    one = [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/edge"}]
+    return {
+        "description": "What it reads: `node`, `node.port`, an edge with settings, or a list.",
+        "anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}],
+    }
+
+
+def _edge() -> dict[str, Any]:
+    positive = {"type": "integer", "exclusiveMinimum": 0}
+    return {
+        "title": "edge",
+        "type": "object",
+        "properties": {
+            "node": {"type": "string", "description": "The node to read from."},
+            "port": {"type": "string", "default": "out", "description": "Its output."},
+            "policy": {
+                "enum": list(get_args(Policy)),
+                "default": "block",
+                "description": "What happens when the reader cannot keep up.",
+            },
+            "rows": positive | {"default": DEFAULT_EDGE_ROWS, "description": "Capacity in rows."},
+            "bytes": positive
+            | {"default": DEFAULT_EDGE_BYTES, "description": "Capacity in bytes."},
+        },
+        "required": ["node"],
+        "additionalProperties": False,
+    }

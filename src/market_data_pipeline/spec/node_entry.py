@@ -1,0 +1,205 @@
+"""One entry of `nodes` in a pipeline file: its component, and the edges it reads."""
+
+from __future__ import annotations
+
+__all__ = ("NodeEntry", "read_node")
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from market_data_pipeline.dag.graph import Edge
+from market_data_pipeline.dag.nodes import SinkNode
+from market_data_pipeline.errors import ConfigError, Problem, nearest
+from market_data_pipeline.spec import registry
+from market_data_pipeline.spec.described import fields_of
+from market_data_pipeline.spec.excerpts import shown
+from market_data_pipeline.spec.registry import KINDS, Kind
+from market_data_pipeline.spec.yaml_text import Value
+
+_EDGE_KEYS: Final = ("node", "port", "policy", "rows", "bytes")
+RESERVED: Final = (*KINDS, "from")
+
+
+class PlacedEdge(NamedTuple):
+    """An edge and where it is written."""
+
+    edge: Edge
+    place: Value
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """A node as the file gives it.
+
+    Attributes:
+        name: Its name.
+        key: Where its name stands.
+        component: The component; None if there was a problem with it.
+        inputs: What it reads, as far as that is sound.
+        reads: Where its `from` stands; None if it has none.
+    """
+
+    name: str
+    key: Value
+    component: Any
+    inputs: list[PlacedEdge]
+    reads: Value | None
+
+    @property
+    def outputs(self) -> tuple[str, ...] | None:
+        """Its output ports; None if they are unknown."""
+        if self.component is None:
+            return None
+        if isinstance(self.component, SinkNode):
+            return ()
+        ports: tuple[str, ...] = self.component.outputs
+        return ports
+
+
+def read_node(name: str, value: Value, nodes: Iterable[str], problems: list[Problem]) -> NodeEntry:
+    """Read one entry.
+
+    Args:
+        name: Name of the node.
+        value: The entry.
+        nodes: Names of all nodes.
+        problems: Takes what is wrong.
+    """
+    key = value.key or value
+    if not isinstance(value.content, dict):
+        msg = (
+            f"node `{shown(name)}` must be a mapping such as "
+            f"`{{source: replay, path: ...}}`, found {value.kind}"
+        )
+        problems.append(value.problem(msg))
+        return NodeEntry(name, key, None, [], None)
+    reads = value.content.get("from")
+    inputs = [] if reads is None else _edges(reads, set(nodes), problems)
+    component = _component(name, value, value.content, problems)
+    return NodeEntry(name, key, component, inputs, reads)
+
+
+def _component(name: str, node: Value, entries: dict[str, Value], problems: list[Problem]) -> Any:
+    kind = _kind(name, node, entries, problems)
+    if kind is None:
+        return None
+    word = entries[kind]
+    if not isinstance(word.content, str):
+        problems.append(word.problem(f"`{kind}` must name a component, found {word.kind}"))
+        return None
+    try:
+        cls = registry.find(kind, word.content)
+    except ConfigError as err:
+        problems.append(word.problem(str(err)))
+        return None
+    return _make(cls, kind, node, entries, problems)
+
+
+def _kind(
+    name: str, node: Value, entries: dict[str, Value], problems: list[Problem]
+) -> Kind | None:
+    found: list[Kind] = [kind for kind in KINDS if kind in entries]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        place = entries[found[1]]
+        both = " and ".join(f"`{kind}`" for kind in found)
+        msg = f"node `{shown(name)}` has {both}; a node is one of them"
+        problems.append((place.key or place).problem(msg))
+        return None
+    hints = ((key, nearest(key, KINDS)) for key in entries)
+    typo = next(((key, hint) for key, hint in hints if hint), None)
+    needed = "one of `source`, `operator`, `sink`"
+    msg = f"node `{shown(name)}` needs {needed}: the name of a component"
+    place = node.key or node
+    if typo is not None:
+        msg = f"unknown key `{shown(typo[0])}`{typo[1]} (a node needs {needed})"
+        place = entries[typo[0]].key or place
+    problems.append(place.problem(msg))
+    return None
+
+
+def _make(
+    cls: type[Any], kind: Kind, node: Value, entries: dict[str, Value], problems: list[Problem]
+) -> Any:
+    known = fields_of(cls)
+    settings, sound = {}, True
+    for key, value in entries.items():
+        if key in {kind, "from"}:
+            continue
+        if key not in known:
+            names = ", ".join(f"`{word}`" for word in known) or "none"
+            hint = nearest(key, [*known, "from"])
+            msg = f"`{cls.type_name}` has no setting `{shown(key)}`{hint} (settings: {names})"
+            problems.append((value.key or value).problem(msg))
+            sound = False
+        else:
+            settings[key] = value.plain()
+    if not sound:
+        # A misspelt setting would be told a second time, as one that is missing.
+        return None
+    try:
+        return cls(**settings)
+    except ConfigError as err:
+        place = entries.get(err.parameter or "", node.key or node)
+        problems.append(place.problem(str(err)))
+        return None
+
+
+def _edges(reads: Value, nodes: set[str], problems: list[Problem]) -> list[PlacedEdge]:
+    items = reads.content if isinstance(reads.content, list) else [reads]
+    edges = [_edge(item, nodes, problems) for item in items]
+    return [PlacedEdge(edge, item) for edge, item in zip(edges, items, strict=True) if edge]
+
+
+def _edge(item: Value, nodes: set[str], problems: list[Problem]) -> Edge | None:
+    if isinstance(item.content, dict):
+        return _edge_of_mapping(item, item.content, nodes, problems)
+    if not isinstance(item.content, str):
+        msg = (
+            f"`from` must be `node`, `node.port`, a mapping or a list of these, found {item.kind}"
+        )
+        problems.append(item.problem(msg))
+        return None
+    node, dot, port = item.content.partition(".")
+    if node not in nodes:
+        problems.append(item.problem(_unknown_node(node, nodes)))
+        return None
+    return Edge(node, port) if dot else Edge(node)
+
+
+def _edge_of_mapping(
+    item: Value, entries: dict[str, Value], nodes: set[str], problems: list[Problem]
+) -> Edge | None:
+    count = len(problems)
+    for key, value in entries.items():
+        if key not in _EDGE_KEYS:
+            names = ", ".join(f"`{word}`" for word in _EDGE_KEYS)
+            msg = f"an edge has no setting `{shown(key)}`{nearest(key, _EDGE_KEYS)}"
+            problems.append((value.key or value).problem(f"{msg} (settings: {names})"))
+        elif key in {"rows", "bytes"}:
+            if type(value.content) is not int:
+                problems.append(value.problem(f"`{key}` must be an integer, found {value.kind}"))
+        elif not isinstance(value.content, str):
+            problems.append(value.problem(f"`{key}` must be text, found {value.kind}"))
+    node = entries.get("node")
+    if node is None:
+        problems.append(item.problem("an edge needs the key `node`: the node to read from"))
+    elif isinstance(node.content, str) and node.content not in nodes:
+        problems.append(node.problem(_unknown_node(node.content, nodes)))
+    if len(problems) > count:
+        return None
+    settings: dict[str, Any] = item.plain()
+    try:
+        return Edge(**settings)
+    except ConfigError as err:
+        problems.append(entries.get(err.parameter or "", item).problem(str(err)))
+        return None
+
+
+def _unknown_node(name: str, nodes: set[str]) -> str:
+    known = sorted(nodes)
+    listed = ", ".join(f"`{shown(node)}`" for node in known[:20])
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"there is no node `{shown(name)}`{nearest(name, known)} (nodes: {listed}{more})"
