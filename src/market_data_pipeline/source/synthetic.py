@@ -1,0 +1,330 @@
+"""Synthetic markets: trades or quotes from a seed, with planted defects that are known."""
+
+from __future__ import annotations
+
+__all__ = ("SequenceGap", "SyntheticSource", "SyntheticTruth")
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from market_data_pipeline.batch import TIME_MIN, Batch, Progress
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.messages import Idle
+from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.durations import Duration, duration_ns
+from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.records import QUOTE, TRADE, Schema
+from market_data_pipeline.source.synthetic_market import Block, Market, MarketSettings
+
+_LATENCY_NS: Final = 350_000
+_MOST_SYMBOLS: Final = 65_536
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceGap:
+    """Rows of one symbol that never arrive.
+
+    Attributes:
+        symbol: The symbol.
+        first: First sequence number that is missing.
+        last: Last sequence number that is missing.
+    """
+
+    symbol: str
+    first: int
+    last: int
+
+    @property
+    def missing(self) -> int:
+        """How many sequence numbers are missing."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticTruth:
+    """What was planted, known from how the rows were made.
+
+    Attributes:
+        rows: Rows that arrive, second copies included.
+        duplicates: Second copies among them.
+        disordered: Rows older than one that arrived before them, for whatever reason.
+        late: Rows older than the newest by more than the source's bound.
+        gap: The rows that never arrive, or None.
+    """
+
+    rows: int
+    duplicates: int
+    disordered: int
+    late: int
+    gap: SequenceGap | None
+    late_times: Int64s = field(repr=False, compare=False)
+    late_watermarks: Int64s = field(repr=False, compare=False)
+
+    def late_for(self, every: str) -> int:
+        """Return the rows that arrive after their window of length `every` was complete.
+
+        Args:
+            every: Length of windows that start at the epoch.
+        """
+        return int(np.count_nonzero(_too_late(self.late_times, self.late_watermarks, every)))
+
+
+@component("synthetic")
+class SyntheticSource:
+    """A market made from a seed: the same rows on every machine and for any batch size.
+
+    Event times rise at random with a mean rate; symbols are Zipf-distributed; prices are
+    random walks on a grid of 0.01, the same for trades and quotes of one seed, start and
+    symbols. `sequence` counts the rows of a symbol from 1, `trade_id` those of the market.
+
+    Attributes:
+        rows: Rows of the market; second copies come on top.
+        kind: What a row is.
+        symbols: How many symbols, or their names, the most active first.
+        seed: What everything follows from.
+        start: Event time at which the market begins, ISO 8601 with its offset from UTC.
+        rate: Mean rows per second of event time.
+        zipf: Exponent of the symbols' shares; 0 for equal shares.
+        duplicates: Share of rows that arrive a second time, all values but `ts_recv` equal.
+        disorder: Share of rows that arrive up to `disorder_max` too late.
+        disorder_max: How much event time passes at most before a disordered row or a
+            second copy arrives; no more than `out_of_order`.
+        late: Share of rows that arrive later than `out_of_order` allows.
+        late_by: How much event time beyond `out_of_order` passes at least before a late
+            row arrives, at most twice that; rows are too late for windows of this length.
+        gap: Rows in a row of the second most active symbol that are lost half way.
+        out_of_order: The watermark is the newest event time less this.
+        speed: `max`, or how many seconds of event time pass in a second.
+        batch_rows: Most rows in one batch.
+    """
+
+    rows: int = Field(default=1_000_000, ge=1)
+    kind: Literal["trades", "quotes"] = "trades"
+    symbols: int | tuple[str, ...] = 50
+    seed: int = Field(default=1, ge=0)
+    start: str = "2024-01-02T14:30:00Z"
+    rate: float = Field(default=1_000.0, gt=0, le=10_000_000)
+    zipf: float = Field(default=1.0, ge=0, le=10)
+    duplicates: float = Field(default=0.01, ge=0, le=0.25)
+    disorder: float = Field(default=0.01, ge=0, le=0.25)
+    disorder_max: Duration = "500ms"
+    late: float = Field(default=0.0005, ge=0, le=0.25)
+    late_by: Duration = "1s"
+    gap: int = Field(default=0, ge=0)
+    out_of_order: Duration = "1s"
+    speed: float | Literal["max"] = "max"
+    batch_rows: int = Field(default=65_536, ge=1)
+
+    type_name: ClassVar[str]
+    outputs: ClassVar[tuple[str, ...]] = ("out",)
+    side_outputs: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        names = self.names
+        if not 1 <= len(names) <= _MOST_SYMBOLS or len(set(names)) != len(names):
+            msg = f"`symbols` must be 1 to {_MOST_SYMBOLS} different symbols, was {self.symbols!r}"
+            raise ConfigError(msg, parameter="symbols")
+        if duration_ns(self.disorder_max) > duration_ns(self.out_of_order):
+            msg = (
+                f"`disorder_max` must be no more than `out_of_order` ({self.out_of_order}), "
+                f"was {self.disorder_max}; what arrives later than that is `late`"
+            )
+            raise ConfigError(msg, parameter="disorder_max")
+        if self.speed != "max" and not self.speed > 0:
+            msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
+            raise ConfigError(msg, parameter="speed")
+        _nanoseconds(self.start)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The symbols, the most active first."""
+        if isinstance(self.symbols, tuple):
+            return self.symbols
+        width = len(str(self.symbols))
+        return tuple(f"SYM{n:0{width}d}" for n in range(1, self.symbols + 1))
+
+    def schema(self) -> Schema:
+        """Return the columns of trades or quotes."""
+        return TRADE if self.kind == "trades" else QUOTE
+
+    async def open(self, context: NodeContext) -> SyntheticReader:
+        """Begin the market."""
+        return SyntheticReader(self, context)
+
+    def market(self) -> Market:
+        """Return the market at its beginning."""
+        return Market(
+            MarketSettings(
+                kind=self.kind,
+                rows=self.rows,
+                symbol_count=len(self.names),
+                seed=self.seed,
+                start_ns=_nanoseconds(self.start),
+                rate=self.rate,
+                zipf=self.zipf,
+                duplicates=self.duplicates,
+                disorder=self.disorder,
+                disorder_max_ns=duration_ns(self.disorder_max),
+                late=self.late,
+                late_by_ns=duration_ns(self.late_by),
+                bound_ns=duration_ns(self.out_of_order),
+                gap=self.gap,
+            )
+        )
+
+    def truth(self) -> SyntheticTruth:
+        """Return what is planted in the rows, by making them once more."""
+        market = self.market()
+        bound = duration_ns(self.out_of_order)
+        rows = duplicates = disordered = 0
+        late: list[tuple[Int64s, Int64s]] = []
+        for block in _blocks(market):
+            rows += len(block.lag)
+            duplicates += int(np.count_nonzero(block.copy))
+            disordered += int(np.count_nonzero(block.lag))
+            is_late = block.lag > bound
+            times = block.times[is_late]
+            late.append((times, times + block.lag[is_late] - bound))
+        times = np.concatenate([pair[0] for pair in late])
+        gap = None
+        if market.gap_missing:
+            last = market.gap_first + market.gap_missing - 1
+            gap = SequenceGap(self.names[market.gap_rank], market.gap_first, last)
+        watermarks = np.concatenate([pair[1] for pair in late])
+        return SyntheticTruth(rows, duplicates, disordered, len(times), gap, times, watermarks)
+
+    def expected(self, every: str) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Return the columns of the rows that belong into bars, block by block.
+
+        Second copies are left out, as are rows too late for windows of length `every`.
+        `symbol` is the position in `names`.
+        """
+        bound = duration_ns(self.out_of_order)
+        for block in _blocks(self.market()):
+            behind = block.lag > bound
+            keep = ~block.copy
+            times = block.times[behind]
+            keep[behind] &= ~_too_late(times, times + block.lag[behind] - bound, every)
+            yield {name: column[keep] for name, column in block.columns.items()}
+
+
+class SyntheticReader:
+    """Gives the rows of a market in batches, at full speed or paced by event time.
+
+    Attributes:
+        schema: The columns somebody reads.
+    """
+
+    def __init__(self, source: SyntheticSource, context: NodeContext) -> None:
+        schema = source.schema()
+        if context.columns is not None:
+            schema = schema.only(context.columns | {schema.time})
+        self.schema = schema
+        self._source = source
+        self._context = context
+        self._market = source.market()
+        self._codes = context.symbols.encode(source.names)
+        self._bound = duration_ns(source.out_of_order)
+        self._start_ns = _nanoseconds(source.start)
+        self._speed = None if source.speed == "max" else float(source.speed)
+        self._began: float | None = None
+        self._batch: Batch | None = None
+        self._newest = np.empty(0, np.int64)
+        self._before = TIME_MIN
+        self._at = 0
+        self._share = 0.0
+
+    async def read(self) -> Sequence[tuple[str, Batch | Idle]] | None:
+        """Return the next batch, or None at the end of the market."""
+        while self._batch is None or self._at == len(self._newest):
+            if not self._next_block():
+                return None
+        stop = min(len(self._newest), self._at + self._source.batch_rows)
+        if self._speed is not None:
+            stop = await self._due(stop, self._speed)
+        batch = self._cut(self._batch, stop)
+        self._context.account.rows_in += len(batch)
+        return (("out", batch),)
+
+    async def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def fraction(self) -> float:
+        """Return how much of the market has been given, 0 to 1."""
+        return self._share
+
+    def _next_block(self) -> bool:
+        block = self._market.next_block()
+        if block is None:
+            self._share = 1.0
+            return False
+        if len(self._newest):
+            self._before = int(self._newest[-1])
+        self._newest = np.maximum.accumulate(block.times)
+        self._at = 0
+        if len(block.lag):
+            np.maximum(self._newest, self._before, out=self._newest)
+            self._batch = self._as_batch(block)
+        self._share = block.drawn / self._source.rows
+        return True
+
+    def _as_batch(self, block: Block) -> Batch:
+        columns = dict(block.columns)
+        columns["symbol"] = self._codes[block.columns["symbol"]]
+        if "ts_recv" in self.schema:
+            columns["ts_recv"] = self._newest + _LATENCY_NS
+        if "flags" in self.schema:
+            columns["flags"] = np.zeros(len(block.lag), np.int64)
+        kept = {name: columns[name] for name in self.schema.names}
+        return Batch(self.schema, kept, self._context.symbols)
+
+    def _cut(self, block: Batch, stop: int) -> Batch:
+        start, self._at = self._at, stop
+        before = int(self._newest[start - 1]) if start else self._before
+        progress = Progress(before, self._bound, int(self._newest[stop - 1]) - self._bound)
+        return block.slice(start, stop).with_progress(progress)
+
+    async def _due(self, most: int, speed: float) -> int:
+        clock = self._context.clock
+        if self._began is None:
+            self._began = clock.monotonic()
+        while True:
+            now = self._start_ns + round((clock.monotonic() - self._began) * speed * 1e9)
+            due = int(np.searchsorted(self._newest[self._at : most], now, side="right"))
+            if due:
+                return self._at + due
+            await clock.sleep((int(self._newest[self._at]) - now) / speed / 1e9)
+
+
+def _blocks(market: Market) -> Iterator[Block]:
+    while (block := market.next_block()) is not None:
+        yield block
+
+
+def _too_late(times: Int64s, watermarks: Int64s, every: str) -> npt.NDArray[np.bool_]:
+    every_ns = duration_ns(every)
+    late: npt.NDArray[np.bool_] = times - times % every_ns + every_ns <= watermarks
+    return late
+
+
+def _nanoseconds(start: str) -> int:
+    try:
+        moment = datetime.fromisoformat(start)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        msg = (
+            "`start` must be a time with its offset from UTC, as in `2024-01-02T14:30:00Z`, "
+            f"was `{start}`"
+        )
+        raise ConfigError(msg, parameter="start")
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
