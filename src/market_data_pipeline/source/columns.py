@@ -208,8 +208,8 @@ def _fields(place: str, found: pa.Schema, base: Schema, matched: Mapping[str, st
             fields.append(field)
         elif field.name in matched:
             source = found.field(matched[field.name])
-            if field.name == "trade_id" and is_text(_value_type(source.type)):
-                fields.append(Field("trade_id", Kind.ARROW, arrow=pa.string()))
+            if field.kind is Kind.INT and is_text(_value_type(source.type)):
+                fields.append(Field(field.name, Kind.ARROW, arrow=pa.string()))
                 continue
             _check_type(place, source, field)
             fields.append(field)
