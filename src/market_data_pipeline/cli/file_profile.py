@@ -128,7 +128,7 @@ def profile_of(reader: FileReader, symbols: SymbolTable, *, limit: int = 10) -> 
             id_column=id_column,
             duplicates=check.duplicate_count() if id_column else None,
             number_column=number_column,
-            gaps=check.gaps(limit) if number_column else None,
+            gaps=check.gaps(limit, symbols) if number_column else None,
         )
 
 

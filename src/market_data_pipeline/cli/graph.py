@@ -39,9 +39,9 @@ def command(
 
     The inputs it names need not exist.
     """
-    from market_data_pipeline.dag.drawing import draw
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.errors import OutputExistsError
+    from market_data_pipeline.spec.drawing import draw
     from market_data_pipeline.spec.loader import load_file
 
     dag: Dag = load_file(file, overrides=overrides, check=False)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("format_bytes", "format_count", "format_table", "format_time", "print_json")
+__all__ = (
+    "format_bytes",
+    "format_count",
+    "format_span",
+    "format_table",
+    "format_time",
+    "print_json",
+)
 
 import json
 from collections.abc import Sequence
@@ -62,6 +69,30 @@ def format_bytes(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def format_span(ns: int) -> str:
+    """Return a length of time in the coarsest units that keep it exact: `1h30min`, `1.5s`.
+
+    The text can be given to every option that takes a duration.
+    """
+    if ns < 1_000_000_000:
+        for unit, size in (("ms", 1_000_000), ("us", 1_000)):
+            if ns and ns >= size:
+                return f"{_decimal(ns, size)}{unit}"
+        return f"{ns}ns" if ns else "0s"
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        count, ns = divmod(ns, size * 1_000_000_000)
+        parts += [f"{count}{unit}"] if count else []
+    parts += [f"{_decimal(ns, 1_000_000_000)}s"] if ns else []
+    return "".join(parts)
+
+
+def _decimal(number: int, unit: int) -> str:
+    whole, rest = divmod(number, unit)
+    digits = str(rest).rjust(len(str(unit)) - 1, "0").rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def format_time(ns: int | None) -> str | None:

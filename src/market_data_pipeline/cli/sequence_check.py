@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from market_data_pipeline.symbols import SymbolTable
+
 _MEMORY_LIMIT: Final = "512MB"
 
 _GAPS: Final = """
@@ -40,14 +42,14 @@ class Gap:
     """Numbers that are missing, and when.
 
     Attributes:
-        code: Symbol code, or -1 if the numbers run over all symbols.
+        symbol: The symbol, None if the numbers run over all symbols.
         first: The first missing number.
         last: The last missing number.
         after: Event time of the row before, nanoseconds UTC.
         before: Event time of the row after.
     """
 
-    code: int
+    symbol: str | None
     first: int
     last: int
     after: int
@@ -135,20 +137,21 @@ class SequenceCheck:
         ).fetchone()
         return int(found[0]) if found else 0
 
-    def gaps(self, limit: int) -> Gaps:
+    def gaps(self, limit: int, symbols: SymbolTable) -> Gaps:
         """Return the gaps in the numbers, read in the way that leaves the fewest missing.
 
         Numbers may count per symbol or over a whole feed; the file does not say which.
 
         Args:
             limit: Most gaps to describe.
+            symbols: The table that the codes point into.
         """
         if not self._types:
             return Gaps(per_symbol=True, count=0, missing=0, largest=())
-        readings = [self._read("code", limit, True), self._read("-1", limit, False)]
+        readings = [self._read("code", limit, symbols), self._read("-1", limit, None)]
         return min(readings, key=lambda reading: reading.missing)
 
-    def _read(self, key: str, limit: int, per_symbol: bool) -> Gaps:  # noqa: FBT001
+    def _read(self, key: str, limit: int, symbols: SymbolTable | None) -> Gaps:
         query = _GAPS.format(key=key)
         total = self._connection.execute(
             f"SELECT count(*), coalesce(sum(#6), 0)::HUGEINT FROM ({query})"  # noqa: S608
@@ -157,4 +160,7 @@ class SequenceCheck:
         rows = self._connection.execute(
             f"{query} ORDER BY 6 DESC, 1, 2 LIMIT {int(limit)}"
         ).fetchall()
-        return Gaps(per_symbol, count, missing, tuple(Gap(*row[:5]) for row in rows))
+        largest = tuple(
+            Gap(symbols.name(code) if symbols else None, *places) for code, *places, _ in rows
+        )
+        return Gaps(symbols is not None, count, missing, largest)

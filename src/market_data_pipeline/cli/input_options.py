@@ -1,0 +1,121 @@
+"""The options that say how files are to be read, the same for every command that reads."""
+
+from __future__ import annotations
+
+__all__ = ("ReadSettings", "input_options")
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+FORMATS: Final = ("auto", "csv", "parquet", "arrow", "lean", "binance")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How files are to be read.
+
+    Attributes:
+        format: `auto` to tell from name and content.
+        kind: `trades` or `quotes`; None to tell from the columns.
+        symbol: Symbol of files without one, or the only one to keep.
+        columns: Our column names to the files' own.
+        timezone: Zone of times that name none.
+        batch_rows: Most rows in one batch.
+        strict: Fail on the first row that cannot be taken.
+    """
+
+    format: str
+    kind: str | None
+    symbol: str | None
+    columns: Mapping[str, str]
+    timezone: str
+    batch_rows: int
+    strict: bool
+
+
+class _Column(click.ParamType[tuple[str, str]]):
+    name = "NAME=THEIRS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        ours, equals, theirs = value.partition("=")
+        if not (ours and equals and theirs):
+            self.fail(f"`{value}` must be our name, `=` and the file's name", param, ctx)
+        return ours, theirs
+
+
+_OPTIONS: Final = (
+    click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        default="auto",
+        show_default=True,
+        help="Format of the inputs; auto tells it from names and content.",
+    ),
+    click.option(
+        "--kind",
+        type=click.Choice(["trades", "quotes"]),
+        help="What a row is; told from the columns if not given.",
+    ),
+    click.option(
+        "--symbol", help="Symbol of all rows if the files hold none, else the only one to keep."
+    ),
+    click.option(
+        "--column",
+        "columns",
+        type=_Column(),
+        multiple=True,
+        help="A column under another name, as in price=px; may be given several times.",
+    ),
+    click.option(
+        "--timezone",
+        default="UTC",
+        show_default=True,
+        help="Zone of times in the files that name none, as in America/New_York.",
+    ),
+    click.option(
+        "--batch-rows",
+        type=click.IntRange(min=1),
+        default=65_536,
+        show_default=True,
+        help="Most rows read at a time; the result does not depend on it.",
+    ),
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Fail on the first row that cannot be taken, instead of counting it as rejected.",
+    ),
+)
+
+
+def input_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command; it is given `inputs` and `settings`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: object,
+        form: str,
+        kind: str | None,
+        symbol: str | None,
+        columns: tuple[tuple[str, str], ...],
+        timezone: str,
+        batch_rows: int,
+        strict: bool,
+        **others: object,
+    ) -> None:
+        settings = ReadSettings(form, kind, symbol, dict(columns), timezone, batch_rows, strict)
+        function(*args, settings=settings, **others)
+
+    wrapped: Callable[..., None] = wrapper
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
