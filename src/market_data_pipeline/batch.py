@@ -214,6 +214,14 @@ class Batch:
             progress = Progress(progress.before, 0, progress.end, kept)
         return Batch(self.schema, columns, self.symbols, progress)
 
+    def reorder(self, rows: npt.NDArray[np.int64]) -> Batch:
+        """Return the rows at some positions in any order, without progress."""
+        columns: dict[str, Column] = {
+            name: column.take(pa.array(rows)) if isinstance(column, pa.Array) else column[rows]
+            for name, column in self.columns.items()
+        }
+        return Batch(self.schema, columns, self.symbols)
+
     def _has_arrow_columns(self) -> bool:
         return any(field.kind is Kind.ARROW for field in self.schema)
 

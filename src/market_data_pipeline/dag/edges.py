@@ -15,7 +15,7 @@ import numpy as np
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
-from market_data_pipeline.dag.messages import Barrier, Message, Watermark
+from market_data_pipeline.dag.messages import Barrier, Idle, Message, Watermark
 from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
 
 COALESCE_BELOW_ROWS: Final = 4_096
@@ -77,6 +77,7 @@ class Channel:
         "_bytes_max",
         "_closed",
         "_dropped",
+        "_nudged",
         "_peak_bytes",
         "_peak_rows",
         "_policy",
@@ -92,6 +93,7 @@ class Channel:
         "on_ready",
         "pause_at",
         "resume_at",
+        "wants_progress",
     )
 
     def __init__(
@@ -126,12 +128,14 @@ class Channel:
         self._policy = policy
         self.pause_at = pause_at
         self.resume_at = resume_at
+        self.wants_progress = True
         self.on_ready: Callable[[], None] | None = None
         self._queue: deque[Message] = deque()
         self._receiver: asyncio.Future[None] | None = None
         self._sender: asyncio.Future[None] | None = None
         self._closed = False
         self._broken = False
+        self._nudged = False
         self._rows = self._bytes = self._peak_rows = self._peak_bytes = 0
         self._sent = self._received = self._dropped = self._waits = 0
         self._pressure = Pressure.OK
@@ -327,6 +331,9 @@ class Channel:
             BrokenChannelError: If the sender went away without sending the end.
         """
         while not self._queue:
+            if self._nudged:
+                self._nudged = False
+                return Idle()
             if self._closed or self._broken:
                 msg = "the sender of the channel went away before the end of data"
                 raise BrokenChannelError(msg)
@@ -336,6 +343,11 @@ class Channel:
             finally:
                 self._receiver = None
         return self._take()
+
+    def nudge(self) -> None:
+        """Make `receive` return `Idle` once, if it has nothing else to return."""
+        self._nudged = True
+        self._wake_receiver()
 
     def receive_nowait(self) -> Message | None:
         """Take the next message, or return None if there is none.

@@ -112,7 +112,7 @@ class Dag:
         return self._nodes
 
     def add(
-        self, component: Component, *, name: str | None = None, inputs: Sequence[Edge] = ()
+        self, component: object, *, name: str | None = None, inputs: Sequence[Edge] = ()
     ) -> Node:
         """Add a node.
 
@@ -259,7 +259,7 @@ class Dag:
             (node.name, port) for port in node.outputs
         )
         if isinstance(node.component, TransformNode):
-            schema = self._input_schema(node, known)
+            schema = self.input_schema(node, known)
             if schema is not None:
                 try:
                     given = node.component.output_schemas(schema)
@@ -270,12 +270,18 @@ class Dag:
         elif isinstance(node.component, SourceNode):
             outputs[node.name, "out"] = node.component.schema()
         else:
-            self._input_schema(node, known)
+            self.input_schema(node, known)
         return outputs
 
-    def _input_schema(
+    def input_schema(
         self, node: Node, known: Mapping[tuple[str, str], Schema | None]
     ) -> Schema | None:
+        """Return the columns that a node reads, None if unknown.
+
+        Raises:
+            SchemaError: If its inputs differ.
+            GraphError: If an edge conflates rows that must not be conflated.
+        """
         schemas = [(edge, known.get((edge.node, edge.port))) for edge in node.inputs]
         for edge, schema in schemas:
             if edge.policy == "conflate" and schema is not None and not schema.conflatable:

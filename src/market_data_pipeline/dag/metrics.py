@@ -23,6 +23,7 @@ class Account:
         rows_out: Rows sent on the main outputs. A sink sends the rows it wrote.
         created: Rows sent that are none of the rows received, such as bars.
         held: Rows inside: in open windows, in a buffer.
+        queued: Rows read ahead at a fan-in, not yet counted in `rows_in`.
         reasons: Rows that ended here, by reason: filtered, duplicate, late, rejected,
             dropped, aggregated.
     """
@@ -32,6 +33,7 @@ class Account:
     rows_out: int = 0
     created: int = 0
     held: int = 0
+    queued: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, reason: str, rows: int) -> None:

@@ -16,6 +16,7 @@ __all__ = (
     "SinkWriter",
     "SourceNode",
     "SourceReader",
+    "TimedOperator",
     "TransformNode",
 )
 
@@ -185,6 +186,23 @@ class AsyncOperator(Protocol):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a state, as in `Operator`."""
+        ...
+
+
+@runtime_checkable
+class TimedOperator(Protocol):
+    """What an operator has besides if it holds rows for a time, as a batcher does.
+
+    Only when rows leave may depend on the clock, never which.
+
+    Attributes:
+        due_s: Event-loop time at which what is held must go, None if nothing is held.
+    """
+
+    due_s: float | None
+
+    def expire(self) -> Outputs:
+        """Give up what is held; called once `due_s` has come."""
         ...
 
 

@@ -1,0 +1,185 @@
+"""Fan-in: several channels as one stream whose order does not depend on timing.
+
+Rows of several inputs are merged by `(watermark after the row, input, order of arrival)`.
+Watermarks never fall within an input, so this is a merge of sorted streams, and what
+comes out is the same whichever input happens to be faster. The merged row keeps the
+watermark of its own input: every input has come at least that far when the row goes out.
+"""
+
+from __future__ import annotations
+
+__all__ = ("FanIn",)
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
+from market_data_pipeline.dag.edges import Channel
+from market_data_pipeline.dag.messages import END, Barrier, End, Idle, Message, Watermark
+
+_HELD_ROWS_MAX: Final = 262_144
+
+
+class _Input:
+    """One channel and what was read from it ahead of the others."""
+
+    __slots__ = ("barrier", "channel", "ended", "frontier", "held", "held_rows", "idle")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.held: deque[tuple[Batch, npt.NDArray[np.int64]]] = deque()
+        self.held_rows = 0
+        self.frontier = TIME_MIN
+        self.idle = False
+        self.ended = False
+        self.barrier: Barrier | None = None
+
+    def take(self, message: Message) -> None:
+        """Take what the channel gave."""
+        self.idle = isinstance(message, Idle)
+        if isinstance(message, Batch):
+            if len(message):
+                progress = message.progress
+                clocks = (
+                    np.full(len(message), TIME_MIN, np.int64)
+                    if progress is None
+                    else progress.watermarks(message.times)
+                )
+                self.held.append((message, clocks))
+                self.held_rows += len(message)
+            self.frontier = max(self.frontier, message.watermark)
+        elif isinstance(message, Watermark):
+            self.frontier = max(self.frontier, message.time)
+        elif isinstance(message, Barrier):
+            self.barrier = message
+        elif isinstance(message, End):
+            self.ended = True
+            self.frontier = TIME_MAX
+
+
+class FanIn:
+    """Reads several channels as one.
+
+    Args:
+        channels: The channels, in the order of the node's inputs.
+        bounded: True to stop reading an input that is far ahead of the others. False
+            where the inputs come from one source, which could then wait for itself; how
+            far they part is bounded there by the channels in between.
+    """
+
+    def __init__(self, channels: Sequence[Channel], *, bounded: bool) -> None:
+        self._inputs = [_Input(channel) for channel in channels]
+        self._rows_max = _HELD_ROWS_MAX if bounded else None
+        self._waiter: asyncio.Future[None] | None = None
+        self._sent = TIME_MIN
+        self._nudged = False
+        for channel in channels:
+            channel.on_ready = self._wake
+
+    @property
+    def held(self) -> int:
+        """Rows read ahead and not yet passed on."""
+        return sum(source.held_rows for source in self._inputs)
+
+    def nudge(self) -> None:
+        """Make `receive` return `Idle` once, if it has nothing else to return."""
+        self._nudged = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> Message:
+        """Return the next message of the merged stream.
+
+        Raises:
+            BrokenChannelError: If a sender went away without sending the end.
+        """
+        while True:
+            self._read()
+            message = self._next()
+            if message is not None:
+                return message
+            if self._nudged:
+                self._nudged = False
+                return Idle()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _read(self) -> None:
+        for source in self._inputs:
+            while not source.ended and source.barrier is None:
+                if self._rows_max is not None and source.held_rows >= self._rows_max:
+                    break
+                message = source.channel.receive_nowait()
+                if message is None:
+                    break
+                source.take(message)
+
+    def _next(self) -> Message | None:
+        live = [
+            (source.frontier, place)
+            for place, source in enumerate(self._inputs)
+            if not source.ended and not source.idle
+        ]
+        aligned = self._aligned_barrier()
+        safe, safest = min(live) if live else (TIME_MAX, len(self._inputs))
+        rows = self._merge(safe, safest)
+        if rows is not None:
+            return rows
+        if aligned is not None:
+            for source in self._inputs:
+                source.barrier = None
+            return aligned
+        if all(source.ended for source in self._inputs):
+            return END
+        if all(source.idle or source.ended for source in self._inputs):
+            safe = max((s.frontier for s in self._inputs if not s.ended), default=TIME_MIN)
+        if safe > self._sent:
+            self._sent = safe
+            return Watermark(safe)
+        return None
+
+    def _aligned_barrier(self) -> Barrier | None:
+        """Return the barrier if every input that goes on has come to it."""
+        waiting = [source.barrier for source in self._inputs if not source.ended]
+        return waiting[0] if waiting and all(b is not None for b in waiting) else None
+
+    def _merge(self, safe: int, safest: int) -> Batch | None:
+        """Return the rows before `(safe, safest)` in the merged order, None if there are none."""
+        parts: list[Batch] = []
+        clocks: list[npt.NDArray[np.int64]] = []
+        for place, source in enumerate(self._inputs):
+            side: Literal["left", "right"] = "right" if place <= safest else "left"
+            while source.held:
+                batch, marks = source.held[0]
+                count = int(np.searchsorted(marks, safe, side=side))
+                if not count:
+                    break
+                parts.append(batch if count == len(batch) else batch.slice(0, count))
+                clocks.append(marks[:count])
+                source.held_rows -= count
+                if count < len(batch):
+                    source.held[0] = (batch.slice(count, len(batch)), marks[count:])
+                    break
+                source.held.popleft()
+        if not parts:
+            return None
+        keys = np.concatenate(clocks)
+        joined = Batch.concat(parts)
+        order = np.argsort(keys, kind="stable")
+        merged = joined.reorder(order)
+        # An input that was idle may come back behind the others.
+        marks = np.maximum(keys[order], self._sent)
+        progress = Progress(self._sent, 0, int(marks[-1]), marks)
+        self._sent = max(self._sent, progress.end)
+        return merged.with_progress(progress)

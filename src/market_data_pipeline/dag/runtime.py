@@ -1,0 +1,519 @@
+"""What runs a graph: one task per source, per run of operators, and per sink.
+
+Operators that follow one another on `out` without a branch share a task, and a batch
+goes through them by function calls; between tasks there is a channel. All tasks are in
+one task group: when a node fails the others are cancelled, sinks leave nothing
+half-written, and the failure is raised with the node's name. Outputs are published only
+after every node has come to its end, so a failure never looks like a clean end.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Run", "run_dag")
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
+from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.dag.edges import Channel, ChannelStatistics
+from market_data_pipeline.dag.fanin import FanIn
+from market_data_pipeline.dag.graph import Dag, Edge, Node, shares_source
+from market_data_pipeline.dag.messages import END, End, Idle, Message, Watermark
+from market_data_pipeline.dag.metrics import Account, Ledger
+from market_data_pipeline.dag.nodes import (
+    AsyncOperator,
+    NodeContext,
+    Operator,
+    Outputs,
+    SinkNode,
+    SinkWriter,
+    SourceNode,
+    SourceReader,
+    TimedOperator,
+    TransformNode,
+)
+from market_data_pipeline.dag.results import RunResult
+from market_data_pipeline.errors import NodeError, PipelineError
+from market_data_pipeline.records import Schema
+from market_data_pipeline.symbols import SymbolTable
+
+_SHARE_LOOP_EVERY_S: Final = 0.02
+"""A source that never has to wait lets other tasks run at least this often."""
+
+_REPORT_EVERY_S: Final = 0.1
+
+Port: TypeAlias = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Step:
+    """One operator of a chain, and who reads it."""
+
+    node: Node
+    operator: Operator | AsyncOperator
+    account: Account
+    outlets: dict[str, list[Channel]]
+    told: dict[str, int]
+    watermark: int = TIME_MIN
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.operator.process)
+
+
+@dataclass(slots=True)
+class _Source:
+    node: Node
+    reader: SourceReader
+    account: Account
+    outlets: dict[str, list[Channel]]
+    reading: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Sink:
+    node: Node
+    writer: SinkWriter
+    account: Account
+    inlet: Channel | FanIn
+    published: bool = False
+
+
+class Run:
+    """A graph while it runs.
+
+    Attributes:
+        dag: The graph.
+        interrupted: True once `stop` was called.
+    """
+
+    def __init__(self, dag: Dag, *, clock: Clock | None = None) -> None:
+        self.dag = dag
+        self.interrupted = False
+        self._clock = clock or SystemClock()
+        self._symbols = SymbolTable()
+        self._accounts = {node.name: Account(node.name) for node in dag.order()}
+        self._channels: dict[tuple[str, Port], Channel] = {}
+        self._fan_ins: dict[str, FanIn] = {}
+        self._sources: list[_Source] = []
+        self._sinks: list[_Sink] = []
+        self._chains: list[_Chain] = []
+        self._columns = dag.required_columns()
+        self._dropped_known: dict[tuple[str, Port], int] = {}
+
+    # What can be seen from outside while it runs
+
+    def ledger(self) -> Ledger:
+        """Return the accounts as they are now, rows waiting in front of a node included."""
+        for name, fan_in in self._fan_ins.items():
+            self._accounts[name].queued = fan_in.held
+        for key, channel in self._channels.items():
+            dropped = channel.statistics().rows_dropped
+            fresh = dropped - self._dropped_known.get(key, 0)
+            self._dropped_known[key] = dropped
+            account = self._accounts[key[0]]
+            account.rows_in += fresh
+            account.add("dropped", fresh)
+        return Ledger(tuple(self._accounts.values()))
+
+    def fraction(self) -> float | None:
+        """Return how much of the sources is read, 0 to 1; None if one does not know."""
+        known = [source.reader.fraction() for source in self._sources]
+        parts = [part for part in known if part is not None]
+        return sum(parts) / len(parts) if parts and len(parts) == len(known) else None
+
+    def watermark(self) -> int | None:
+        """Return how far event time has come in the operators; None if nowhere yet."""
+        marks = [chain.watermark for chain in self._chains]
+        low = min(marks, default=TIME_MIN)
+        return None if low == TIME_MIN else low
+
+    def edges(self) -> dict[tuple[str, Port], ChannelStatistics]:
+        """Return the statistics of the channels, by reading node and port read from."""
+        return {key: channel.statistics() for key, channel in self._channels.items()}
+
+    def stop(self) -> None:
+        """Stop reading the sources; what was read goes through to the sinks."""
+        self.interrupted = True
+        for source in self._sources:
+            # A source that waits for input would not notice otherwise. One that waits
+            # for room is left alone: it holds a batch that has been counted.
+            if source.reading and source.task is not None:
+                source.task.cancel()
+
+    def _stopping(self) -> bool:
+        return self.interrupted
+
+    # Running
+
+    async def run(self, progress: Callable[[Run], None] | None = None) -> RunResult:
+        """Run the graph to its end.
+
+        Raises:
+            GraphError: If the graph cannot run.
+            NodeError: If a node failed; the first one where several did.
+            LedgerError: If rows are missing at the end.
+        """
+        began = self._clock.monotonic()
+        self.dag.validate()
+        for node in self.dag.order():
+            if isinstance(node.component, SinkNode):
+                node.component.check()
+        try:
+            await self._open()
+            await self._flow(progress)
+            for sink in self._sinks:
+                with _boundary(sink.node):
+                    await sink.writer.finish()
+                sink.published = True
+        except BaseException as err:
+            await self._abort(err)
+            raise
+        finally:
+            for source in self._sources:
+                await source.reader.close()
+        seconds = self._clock.monotonic() - began
+        ledger = self.ledger()
+        ledger.check()
+        return RunResult(self.dag, ledger, seconds, self.interrupted, self.edges())
+
+    async def _abort(self, err: BaseException) -> None:
+        for sink in self._sinks:
+            if not sink.published:
+                try:
+                    await sink.writer.abort()
+                except (OSError, PipelineError) as second:
+                    err.add_note(f"cleaning up `{sink.node.name}` failed too: {second}")
+
+    async def _flow(self, progress: Callable[[Run], None] | None) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [
+                    *(group.create_task(self._run_sink(sink)) for sink in self._sinks),
+                    *(group.create_task(chain.run()) for chain in self._chains),
+                ]
+                for source in self._sources:
+                    source.task = group.create_task(self._run_source(source))
+                    workers.append(source.task)
+                if progress is not None:
+                    reporter = group.create_task(self._report(progress))
+                    for worker in workers:
+                        await asyncio.wait([worker])
+                    reporter.cancel()
+        except BaseExceptionGroup as errors:
+            raise _first_cause(errors) from None
+        if progress is not None:
+            progress(self)
+
+    async def _report(self, progress: Callable[[Run], None]) -> None:
+        while True:
+            progress(self)
+            await self._clock.sleep(_REPORT_EVERY_S)
+
+    async def _run_source(self, source: _Source) -> None:
+        with _boundary(source.node):
+            main = [port for port in source.node.outputs if port not in source.node.side_outputs]
+            shared = self._clock.monotonic()
+            while not self._stopping():
+                try:
+                    source.reading = True
+                    given = await source.reader.read()
+                except asyncio.CancelledError:
+                    if not self._stopping() or source.task is None:
+                        raise
+                    source.task.uncancel()
+                    break
+                finally:
+                    source.reading = False
+                if given is None:
+                    break
+                for port, item in given:
+                    if isinstance(item, Batch) and port in main:
+                        source.account.rows_out += len(item)
+                    for channel in source.outlets.get(port, ()):
+                        await channel.send(item)
+                now = self._clock.monotonic()
+                if now - shared > _SHARE_LOOP_EVERY_S:
+                    await asyncio.sleep(0)
+                    shared = self._clock.monotonic()
+            for channels in source.outlets.values():
+                for channel in channels:
+                    await channel.send(END)
+
+    async def _run_sink(self, sink: _Sink) -> None:
+        with _boundary(sink.node):
+            while True:
+                message = await sink.inlet.receive()
+                if isinstance(message, Batch):
+                    sink.account.rows_in += len(message)
+                    await sink.writer.write(message)
+                elif isinstance(message, End):
+                    return
+
+    # Building
+
+    async def _open(self) -> None:
+        order = self.dag.order()
+        known: dict[Port, Schema | None] = {}
+        inlets: dict[str, Channel | FanIn] = {}
+        steps: dict[str, _Step] = {}
+        for node in order:
+            component = node.component
+            context = NodeContext(
+                node.name,
+                self._symbols,
+                self._accounts[node.name],
+                self._clock,
+                self._columns.get(node.name),
+            )
+            with _boundary(node):
+                if isinstance(component, TransformNode):
+                    known.update(self.dag.output_schemas(node, known))
+                    operator = component.build(context)
+                    steps[node.name] = _Step(node, operator, context.account, {}, {})
+                elif isinstance(component, SourceNode):
+                    reader = await component.open(context)
+                    known.update(dict.fromkeys((node.name, port) for port in node.outputs))
+                    known[node.name, "out"] = reader.schema
+                    self._sources.append(_Source(node, reader, context.account, {}))
+                else:
+                    schema = self.dag.input_schema(node, known)
+                    writer = await component.open(context, schema)
+                    inlets[node.name] = self._inlet(node)
+                    self._sinks.append(
+                        _Sink(
+                            node,
+                            writer,
+                            context.account,
+                            inlets[node.name],
+                        )
+                    )
+        self._make_chains(order, steps)
+        self._connect(steps)
+
+    def _inlet(self, node: Node) -> Channel | FanIn:
+        channels = []
+        for edge in node.inputs:
+            channel = Channel(rows_max=edge.rows, bytes_max=edge.bytes, policy=edge.policy)
+            self._channels[node.name, (edge.node, edge.port)] = channel
+            channels.append(channel)
+        if len(channels) == 1:
+            return channels[0]
+        fan_in = FanIn(channels, bounded=not shares_source(self.dag, node.inputs))
+        self._fan_ins[node.name] = fan_in
+        return fan_in
+
+    def _make_chains(self, order: Sequence[Node], steps: Mapping[str, _Step]) -> None:
+        chain_of: dict[str, _Chain] = {}
+        for node in order:
+            if node.name not in steps:
+                continue
+            step = steps[node.name]
+            edge = node.inputs[0]
+            before = chain_of.get(edge.node)
+            if (
+                before is not None
+                and len(node.inputs) == 1
+                and edge == Edge(edge.node)
+                and len(self.dag.consumers(edge.node, "out")) == 1
+                and before.steps[-1].node.name == edge.node
+                and not step.is_async
+                and not before.steps[-1].is_async
+            ):
+                before.steps.append(step)
+                chain_of[node.name] = before
+                continue
+            chain = _Chain(self._inlet(node), [step])
+            chain_of[node.name] = chain
+            self._chains.append(chain)
+
+    def _connect(self, steps: Mapping[str, _Step]) -> None:
+        sinks = {sink.node.name for sink in self._sinks}
+        outlets: dict[str, dict[str, list[Channel]]] = {}
+        for (reader, (giver, port)), channel in self._channels.items():
+            outlets.setdefault(giver, {}).setdefault(port, []).append(channel)
+            # A sink has no use for progress without rows.
+            channel.wants_progress = reader not in sinks or reader in self._fan_ins
+        for source in self._sources:
+            source.outlets = outlets.get(source.node.name, {})
+        for name, step in steps.items():
+            step.outlets = outlets.get(name, {})
+            step.told = dict.fromkeys(step.outlets, TIME_MIN)
+
+
+class _Chain:
+    """Operators that follow one another, run as one task."""
+
+    def __init__(self, inlet: Channel | FanIn, steps: list[_Step]) -> None:
+        self.inlet = inlet
+        self.steps = steps
+        self.watermark = TIME_MIN
+        self._at = 0
+        self._outbox: list[tuple[list[Channel], Message]] = []
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timed: list[tuple[int, TimedOperator]] = []
+
+    async def run(self) -> None:
+        """Take messages until the end."""
+        self._timed = [
+            (at, step.operator)
+            for at, step in enumerate(self.steps)
+            if isinstance(step.operator, TimedOperator)
+        ]
+        # The node at fault is the step at work, so the boundary is here, not per call.
+        try:
+            while True:
+                self._at = 0
+                message = await self.inlet.receive()
+                if isinstance(message, Batch):
+                    await self._take(message)
+                elif isinstance(message, Watermark):
+                    self._advance(message.time)
+                elif isinstance(message, End):
+                    self._finish()
+                elif not (isinstance(message, Idle) and self._timed):
+                    self._pass_on(message)
+                self._expire()
+                for channels, item in self._outbox:
+                    for channel in channels:
+                        await channel.send(item)
+                self._outbox.clear()
+                if isinstance(message, End):
+                    return
+        except Exception as err:
+            raise NodeError(self.steps[self._at].node.name, err) from err
+
+    async def _take(self, batch: Batch) -> None:
+        first = self.steps[0]
+        if first.is_async:
+            first.account.rows_in += len(batch)
+            outputs = await first.operator.process(batch)  # type: ignore[misc]
+            for port, given in outputs:
+                self._route(0, port, given)
+        else:
+            self._feed(0, batch)
+        self._advance(batch.watermark)
+
+    def _feed(self, at: int, batch: Batch) -> None:
+        step = self.steps[at]
+        step.account.rows_in += len(batch)
+        self._at = at
+        outputs: Outputs = step.operator.process(batch)  # type: ignore[assignment]
+        for port, given in outputs:
+            self._route(at, port, given)
+
+    def _route(self, at: int, port: str, batch: Batch) -> None:
+        step = self.steps[at]
+        if port not in step.node.side_outputs:
+            step.account.rows_out += len(batch)
+        if port == "out" and at + 1 < len(self.steps):
+            self._feed(at + 1, batch)
+            return
+        channels = step.outlets.get(port)
+        if channels and len(batch):
+            self._outbox.append((channels, batch))
+            step.told[port] = max(step.told[port], batch.watermark)
+
+    def _advance(self, watermark: int) -> None:
+        if watermark <= self.watermark:
+            return
+        self.watermark = watermark
+        for at, step in enumerate(self.steps):
+            self._at = at
+            for port, given in step.operator.advance(watermark):
+                self._route(at, port, given)
+            self._at = at
+            after = step.operator.output_watermark(watermark)
+            for port, channels in step.outlets.items():
+                mark = watermark if port in step.node.side_outputs else after
+                if mark > step.told[port]:
+                    step.told[port] = mark
+                    wanting = [channel for channel in channels if channel.wants_progress]
+                    if wanting:
+                        self._outbox.append((wanting, Watermark(mark)))
+            if after <= step.watermark:
+                return
+            step.watermark = watermark = after
+
+    def _finish(self) -> None:
+        for at, step in enumerate(self.steps):
+            self._at = at
+            for port, given in step.operator.finish():
+                self._route(at, port, given)
+        self.watermark = TIME_MAX
+        self._pass_on(END)
+
+    def _expire(self) -> None:
+        """Let operators that hold rows for a time give up those whose time has come."""
+        loop = asyncio.get_running_loop()
+        for at, operator in self._timed:
+            due = operator.due_s
+            if due is not None and due <= loop.time():
+                self._at = at
+                for port, given in operator.expire():
+                    self._route(at, port, given)
+                due = operator.due_s
+            timer = self._timers.pop(at, None)
+            if timer is not None:
+                timer.cancel()
+            if due is not None:
+                self._timers[at] = loop.call_at(due, self.inlet.nudge)
+
+    def _pass_on(self, message: Message) -> None:
+        for step in self.steps:
+            for channels in step.outlets.values():
+                self._outbox.append((channels, message))
+
+
+@contextmanager
+def _boundary(node: Node) -> Iterator[None]:
+    """Give a node's name to whatever it raises: the one place that catches everything."""
+    try:
+        yield
+    except NodeError:
+        raise
+    except Exception as err:
+        raise NodeError(node.name, err) from err
+
+
+def _first_cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure that the others of a group are consequences of, if there is one."""
+    flat: list[BaseException] = []
+    waiting: list[BaseException] = [errors]
+    while waiting:
+        err = waiting.pop(0)
+        if isinstance(err, BaseExceptionGroup):
+            waiting.extend(err.exceptions)
+        else:
+            flat.append(err)
+    first, *others = flat
+    for other in others:
+        first.add_note(f"then: {other}")
+    return first
+
+
+async def run_dag(
+    dag: Dag,
+    *,
+    clock: Clock | None = None,
+    progress: Callable[[Run], None] | None = None,
+) -> RunResult:
+    """Run a graph to its end, inside a running event loop.
+
+    Args:
+        dag: The graph.
+        clock: Time outside the data; the machine's by default.
+        progress: Called about ten times a second with the run, for display.
+
+    Raises:
+        GraphError: If the graph cannot run.
+        NodeError: If a node failed.
+        LedgerError: If rows are missing at the end.
+    """
+    return await Run(dag, clock=clock).run(progress)
