@@ -1,0 +1,236 @@
+"""Drop rows that were there before, told by a key."""
+
+from __future__ import annotations
+
+__all__ = ("Dedupe", "DedupeOperator")
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BeforeValidator, Field
+
+from market_data_pipeline.batch import TIME_MIN, Batch
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.durations import Duration, duration_ns
+from market_data_pipeline.errors import SchemaError, SnapshotError
+from market_data_pipeline.operator.compaction import keep_rows
+from market_data_pipeline.records import Schema
+
+_LEAST_SLOTS: Final = 1024
+# A table made anew is a quarter full at most, and is made anew again when it is half full:
+# the work of making it is then spread over as many rows as it holds.
+_SLOTS_PER_ENTRY: Final = 4
+_SAVED: Final = frozenset({"first", "second", "expires"})
+_NO_WATERMARKS: Final = np.empty(0, np.int64)
+
+
+def _checked_key(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if not names:
+        msg = (
+            "a key is needed, as in `[symbol, sequence]`; the content of a row is no key: two "
+            "deals of one size at one price in one instant are equal and both real"
+        )
+        raise ValueError(msg)
+    if isinstance(names, list | tuple) and len(set(names)) != len(names):
+        msg = f"names a column twice: {', '.join(map(str, names))}"
+        raise ValueError(msg)
+    return names
+
+
+def _checked_ttl(value: Any) -> Any:
+    if duration_ns(value) <= 0:
+        msg = f"must be positive, was {value}"
+        raise ValueError(msg)
+    return value
+
+
+@component("dedupe")
+class Dedupe:
+    """Drop rows whose key was there before.
+
+    A row is a duplicate iff a row with the same key was let through at event time t, and
+    the watermark before this row is less than t + `ttl`. It does not matter how rows were
+    cut into batches, and a duplicate does not lengthen the memory of its key. The first
+    row of a key goes to `out`; the others go to `duplicate` and are counted.
+
+    A key of one or two columns that are integers inside (symbols, numbers, prices, times)
+    is compared exactly. Wider keys and texts are compared by a 128-bit fingerprint
+    (MurmurHash3, seven bits of it the key group): that two of a billion different keys are
+    taken for one has a probability below 1e-18.
+
+    Delivery: the memory of keys is saved with a checkpoint, so that a restart neither
+    lets a duplicate through nor drops a row that is none.
+    Memory: about 120 bytes for each key let through within `ttl`.
+
+    Attributes:
+        key: Columns that name a row, such as `[symbol, sequence]`.
+        ttl: How long a key is remembered, in event time.
+    """
+
+    key: Annotated[tuple[str, ...], BeforeValidator(_checked_key)] = Field(
+        default=(), validate_default=True
+    )
+    ttl: Annotated[Duration, BeforeValidator(_checked_ttl)] = "1min"
+
+    outputs: ClassVar[tuple[str, ...]] = ("out", "duplicate")
+    side_outputs: ClassVar[tuple[str, ...]] = ("duplicate",)
+    type_name: ClassVar[str]
+
+    def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
+        from market_data_pipeline.operator.keys import key_of
+
+        key_of(schema, self.key, "dedupe")
+        if not schema.time:
+            msg = f"`dedupe` needs an event time, and {schema.name} rows have none"
+            raise SchemaError(msg, node="dedupe")
+        return {"out": schema, "duplicate": schema}
+
+    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        return None if wanted is None else wanted.union(self.key)
+
+    def build(self, context: NodeContext) -> DedupeOperator:
+        return DedupeOperator(self, context)
+
+
+class DedupeOperator:
+    """The running half of `Dedupe`: a table of the keys alive."""
+
+    def __init__(self, settings: Dedupe, context: NodeContext) -> None:
+        from market_data_pipeline.kernels.dedupe import (
+            find_duplicates,
+            insert_entries,
+            live_entries,
+        )
+
+        self._names = settings.key
+        self._ttl = duration_ns(settings.ttl)
+        self._context = context
+        self._find = find_duplicates
+        self._insert = insert_entries
+        self._live = live_entries
+        self._schema: Schema | None = None
+        self._key: Any = None
+        none = np.empty(0, np.int64)
+        self._saved = Snapshot(
+            keyed=dict.fromkeys(_SAVED, none),
+            scalars={f"key.{name}": i for i, name in enumerate(self._names)},
+        )
+        self._tags = np.zeros(_LEAST_SLOTS, np.uint8)
+        self._entries = np.empty((_LEAST_SLOTS, 3), np.int64)
+        self._scratch = np.empty((1, 3), np.int64)
+        # Slots in use, duplicates found by the last call, watermark reached.
+        self._counts = np.array([0, 0, TIME_MIN], np.int64)
+        self._keep = np.empty(1, np.bool_)
+
+    def process(self, batch: Batch) -> Outputs:
+        rows = len(batch)
+        if not rows:
+            return ()
+        if batch.schema is not self._schema:
+            if batch.schema != self._schema:
+                self._bind(batch.schema)
+            self._schema = batch.schema
+        duplicates = self._mark(batch)
+        if not duplicates:
+            return (("out", batch),)
+        self._context.account.add("duplicate", duplicates)
+        if duplicates == rows:
+            return (("duplicate", batch),)
+        keep = self._keep[:rows]
+        return (
+            ("out", keep_rows(batch, keep, rows - duplicates)),
+            ("duplicate", keep_rows(batch, ~keep, duplicates)),
+        )
+
+    def advance(self, watermark: int) -> Outputs:  # noqa: ARG002
+        return ()
+
+    def finish(self) -> Outputs:
+        return ()
+
+    def output_watermark(self, watermark: int) -> int:
+        return watermark
+
+    def snapshot(self) -> Snapshot:
+        if self._key is None:
+            return self._saved
+        entries = self._take_live().copy()
+        halves = (entries[:, 0], entries[:, 1])
+        symbols = self._context.symbols
+        first, second = self._key.saved(halves, symbols)
+        keyed = {"first": first, "second": second, "expires": entries[:, 2]}
+        return Snapshot(self._key.groups(halves, symbols), keyed, self._saved.scalars)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        if dict(snapshot.scalars) != self._saved.scalars or set(snapshot.keyed) != _SAVED:
+            names = ", ".join(f"`{name.removeprefix('key.')}`" for name in snapshot.scalars)
+            msg = f"the state is not one of `dedupe` with this key; it has {names or 'no key'}"
+            raise SnapshotError(msg)
+        # Symbols get their codes in this run when the columns are known, with the first rows.
+        self._saved = snapshot
+
+    def _bind(self, schema: Schema) -> None:
+        from market_data_pipeline.operator.keys import key_of
+
+        known, self._key = self._key, key_of(schema, self._names, self._context.node)
+        if known is not None:
+            return
+        saved = self._saved.keyed
+        first, second = self._key.loaded(saved["first"], saved["second"], self._context.symbols)
+        entries = np.stack([first, second, saved["expires"]], axis=1)
+        self._make_anew(np.ascontiguousarray(entries, np.int64))
+
+    def _mark(self, batch: Batch) -> int:
+        """Fill `_keep` for the rows of a batch; return the number of duplicates."""
+        rows = len(batch)
+        if len(self._keep) < rows:
+            self._keep = np.empty(rows, np.bool_)
+        first, second = self._key.halves(batch)
+        times = np.ascontiguousarray(batch.times)
+        watermarks, highest, bound = _watermarks_of(batch)
+        counts = self._counts
+        counts[1] = 0
+        begin = 0
+        while True:
+            begin = self._find(
+                *(self._tags, self._entries, counts, first, second, times, watermarks),
+                *(highest, bound, self._ttl, begin, self._keep),
+            )
+            if begin == rows:
+                return int(counts[1])
+            highest = int(counts[2]) + bound
+            self._make_anew(self._take_live())
+
+    def _take_live(self) -> npt.NDArray[np.int64]:
+        used = int(self._counts[0])
+        if len(self._scratch) <= used:
+            self._scratch = np.empty((used + 1, 3), np.int64)
+        live = self._live(self._tags, self._entries, int(self._counts[2]), self._scratch)
+        return self._scratch[:live]
+
+    def _make_anew(self, entries: npt.NDArray[np.int64]) -> None:
+        slots = max(_LEAST_SLOTS, 1 << (len(entries) * _SLOTS_PER_ENTRY - 1).bit_length())
+        if slots == len(self._tags):
+            self._tags[:] = 0
+        else:
+            self._tags = np.zeros(slots, np.uint8)
+            self._entries = np.empty((slots, 3), np.int64)
+            self._scratch = np.empty((1, 3), np.int64)
+        self._insert(self._tags, self._entries, entries)
+        self._counts[0] = len(entries)
+
+
+def _watermarks_of(batch: Batch) -> tuple[npt.NDArray[np.int64], int, int]:
+    """Return the watermark after each row or none, and the running maximum and bound."""
+    progress = batch.progress
+    if progress is None:
+        return np.full(len(batch), TIME_MIN), TIME_MIN, 0
+    if progress.column is not None:
+        return np.ascontiguousarray(progress.column), progress.before, 0
+    highest = max(progress.start, TIME_MIN + progress.bound)
+    return _NO_WATERMARKS, highest, progress.bound
