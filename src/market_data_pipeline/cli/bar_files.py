@@ -30,7 +30,8 @@ def load_bars(path: Path, table: str = "bars") -> pa.Table:
     Numbers written as text or decimals stay exact decimals; floats stay floats.
 
     Args:
-        path: A `.parquet`, `.csv`, `.jsonl` or `.duckdb` file, or a folder of Parquet files.
+        path: A `.parquet`, `.csv`, `.jsonl` or `.duckdb` file, or a folder of Parquet files;
+            text may be compressed, as in `.csv.gz`.
         table: Name of the table in a `.duckdb` file.
 
     Raises:
@@ -42,17 +43,25 @@ def load_bars(path: Path, table: str = "bars") -> pa.Table:
     if not path.exists():
         msg = "no such file"
         raise MissingInputError(msg, place=str(path))
-    suffix = ".parquet" if path.is_dir() else path.suffix.lower()
-    if suffix not in _LOADERS:
-        names = ", ".join(f"`{name}`" for name in _LOADERS)
-        msg = f"{path}: cannot tell the format from `{path.suffix}`; it must be one of {names}"
-        raise ConfigError(msg)
+    suffix = _suffix_of(path)
     try:
         loaded = _LOADERS[suffix](path, table)
-    except pa.ArrowException as err:
+    except (pa.ArrowException, OSError) as err:
         msg = f"cannot be read as {suffix[1:]}: {str(err).splitlines()[0]}"
         raise InputError(msg, place=str(path)) from err
     return _normal(loaded, str(path))
+
+
+def _suffix_of(path: Path) -> str:
+    if path.is_dir():
+        return ".parquet"
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    suffix = Path(name).suffix
+    if suffix in _LOADERS:
+        return suffix
+    names = ", ".join(f"`{known}`" for known in _LOADERS)
+    msg = f"{path}: cannot tell the format from its name; it must end in one of {names}"
+    raise ConfigError(msg)
 
 
 def _load_parquet(path: Path, _table: str) -> pa.Table:
@@ -64,26 +73,35 @@ def _load_parquet(path: Path, _table: str) -> pa.Table:
 def _load_csv(path: Path, _table: str) -> pa.Table:
     from pyarrow import csv
 
-    if path.stat().st_size == 0:
+    data = _text(path, ".csv")
+    if not data:
         msg = "the file is empty, without even a header"
         raise InputError(msg, place=str(path))
-    with path.open(encoding="utf-8") as file:
-        header = file.readline().rstrip("\r\n").split(",")
+    header = csv.read_csv(pa.BufferReader(data.split(b"\n", 1)[0] + b"\n")).column_names
     options = csv.ConvertOptions(
-        column_types={name.strip('"'): pa.string() for name in header},
+        column_types=dict.fromkeys(header, pa.string()),
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
         null_values=[""],
     )
-    return csv.read_csv(path, convert_options=options)
+    return csv.read_csv(pa.BufferReader(data), convert_options=options)
 
 
 def _load_jsonl(path: Path, _table: str) -> pa.Table:
     from pyarrow import json
 
-    if path.stat().st_size == 0:
+    data = _text(path, ".jsonl")
+    if not data:
         return pa.table({name: pa.array([], pa.string()) for name in KEYS})
-    return json.read_json(path)
+    return json.read_json(pa.BufferReader(data))
+
+
+def _text(path: Path, suffix: str) -> bytes:
+    from market_data_pipeline.sink.text_file import open_text
+
+    with open_text(str(path), suffix) as file:
+        data: bytes = file.read()
+    return data
 
 
 def _load_duckdb(path: Path, table: str) -> pa.Table:

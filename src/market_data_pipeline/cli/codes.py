@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ("FAILED", "FINE", "INTERRUPTED", "MISUSED", "exit_code_of", "kind_of", "message_of")
+__all__ = (
+    "FAILED",
+    "FINE",
+    "INTERRUPTED",
+    "MISUSED",
+    "exit_code_of",
+    "kind_of",
+    "message_of",
+    "problems_of",
+)
 
 from typing import Final
 
@@ -16,6 +25,7 @@ from market_data_pipeline.errors import (
     NodeError,
     OutputExistsError,
     PipelineError,
+    SpecError,
 )
 
 FINE: Final = 0
@@ -56,6 +66,18 @@ def message_of(err: BaseException) -> str:
     if isinstance(err, NodeError):
         return str(err)
     return _plain_message(root)
+
+
+def problems_of(err: BaseException) -> dict[str, list[dict[str, object]]]:
+    """Return what is wrong with a pipeline file, place by place, as printed with `--json`."""
+    root = _root(err)
+    if not isinstance(root, SpecError):
+        return {}
+    places = [
+        {"file": p.file, "line": p.line, "column": p.column, "message": p.message}
+        for p in root.problems
+    ]
+    return {"problems": places}
 
 
 def _plain_message(err: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from market_data_pipeline.cli.codes import FINE, exit_code_of, kind_of, message_of
+from market_data_pipeline.cli.codes import FINE, exit_code_of, kind_of, message_of, problems_of
 from market_data_pipeline.cli.output import print_json
 from market_data_pipeline.errors import PipelineError, nearest
 
@@ -115,7 +115,7 @@ def _tell(err: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(err, click.UsageError) and err.ctx is not None:
         click.echo(f"try `{err.ctx.command_path} --help`", err=True)
     if "--json" in arguments:
-        print_json({"error": message, "kind": kind_of(err), "exit_code": code})
+        print_json({"error": message, "kind": kind_of(err), **problems_of(err), "exit_code": code})
     return code
 
 

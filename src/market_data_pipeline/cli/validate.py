@@ -42,16 +42,14 @@ def command(
     Checks every key and setting, that nodes are connected, that the inputs exist and have
     the columns that are read, and that no output would be replaced by accident.
     """
+    from market_data_pipeline.cli.checking import check_outputs
     from market_data_pipeline.dag.graph import Dag
-    from market_data_pipeline.dag.nodes import SinkNode
     from market_data_pipeline.spec.loader import load_file
 
     dag: Dag = load_file(file, overrides=overrides, check=not no_inputs)
     kinds = [node.kind for node in dag.nodes.values()]
     if not no_inputs:
-        for node in dag.nodes.values():
-            if isinstance(node.component, SinkNode):
-                node.component.check()
+        check_outputs(dag)
     if as_json:
         print_json({"valid": True, "file": str(file), "name": dag.name, "nodes": list(dag.nodes)})
         return

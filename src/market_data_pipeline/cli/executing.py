@@ -1,0 +1,60 @@
+"""Run a graph on behalf of a command, and tell what came of it."""
+
+from __future__ import annotations
+
+__all__ = ("execute", "interruption", "result_dict")
+
+from typing import TYPE_CHECKING, Any
+
+from market_data_pipeline.cli.output import format_time
+from market_data_pipeline.cli.progress import watching
+
+if TYPE_CHECKING:
+    from market_data_pipeline.dag.graph import Dag
+    from market_data_pipeline.dag.results import RunResult
+
+
+def execute(dag: Dag) -> tuple[RunResult, int | None]:
+    """Run a graph, showing its progress on a terminal.
+
+    Returns:
+        The result, and how far event time had come when the sources were left.
+
+    Raises:
+        PipelineError: If the graph cannot run or a node failed.
+        KeyboardInterrupt: If it was interrupted twice.
+    """
+    from market_data_pipeline.running import run
+
+    with watching() as watch:
+        result = run(dag, progress=watch)
+    return result, watch.watermark
+
+
+def interruption(watermark: int | None) -> str:
+    """Return what an interrupted run's output does and does not hold."""
+    covered = format_time(watermark)
+    if covered is None:
+        return "interrupted: the output holds what was read until then"
+    return (
+        f"interrupted: the output covers event time up to {covered}; "
+        "what it holds of later times is incomplete"
+    )
+
+
+def result_dict(result: RunResult, watermark: int | None) -> dict[str, Any]:
+    """Return what a run did as plain data, for `--json`."""
+    rows, seconds = result.rows_read, result.seconds
+    nodes = result.dag.nodes.values()
+    return {
+        "rows_in": rows,
+        "rows_out": sum(result.ledger[n.name].rows_out for n in nodes if n.kind == "sink"),
+        "late": result.ledger.total("late"),
+        "rejected": result.ledger.total("rejected"),
+        "seconds": round(seconds, 6),
+        "rows_per_second": round(rows / seconds) if seconds > 0 else None,
+        "interrupted": result.interrupted,
+        "covers_up_to": format_time(watermark) if result.interrupted else None,
+        "balanced": result.ledger.balanced,
+        "ledger": result.ledger.to_dicts(),
+    }
