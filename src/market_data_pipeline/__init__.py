@@ -1,1 +1,156 @@
-"""Turn any market-data feed into clean bars and events in your store."""
+"""Turn any market-data feed into clean bars and events in your store.
+
+The names below are the public surface; they are loaded on first use, so that importing
+the package costs nothing.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "BAR",
+    "QUOTE",
+    "QUOTE_BAR",
+    "TRADE",
+    "Assign",
+    "Bars",
+    "Batch",
+    "BatchRows",
+    "ConfigError",
+    "CsvSink",
+    "Dag",
+    "Dedupe",
+    "DuckDBSink",
+    "Edge",
+    "Field",
+    "Filter",
+    "GraphError",
+    "InputError",
+    "JsonlSink",
+    "Kind",
+    "Ledger",
+    "Map",
+    "MemorySink",
+    "MemorySource",
+    "NodeError",
+    "OutputError",
+    "ParquetSink",
+    "PipelineError",
+    "ReplaySource",
+    "Router",
+    "RunResult",
+    "Schema",
+    "Select",
+    "Stream",
+    "SymbolTable",
+    "SyntheticSource",
+    "Throttle",
+    "Union",
+    "__version__",
+    "load",
+    "run",
+    "run_dag",
+)
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from market_data_pipeline.batch import Batch as Batch
+    from market_data_pipeline.batcher.batch import BatchRows as BatchRows
+    from market_data_pipeline.dag.graph import Edge as Edge
+    from market_data_pipeline.dag.metrics import Ledger as Ledger
+    from market_data_pipeline.dag.results import RunResult as RunResult
+    from market_data_pipeline.dag.runtime import run_dag as run_dag
+    from market_data_pipeline.errors import ConfigError as ConfigError
+    from market_data_pipeline.errors import GraphError as GraphError
+    from market_data_pipeline.errors import InputError as InputError
+    from market_data_pipeline.errors import NodeError as NodeError
+    from market_data_pipeline.errors import OutputError as OutputError
+    from market_data_pipeline.errors import PipelineError as PipelineError
+    from market_data_pipeline.flow import Dag as Dag
+    from market_data_pipeline.flow import Stream as Stream
+    from market_data_pipeline.flow import load as load
+    from market_data_pipeline.operator.assign import Assign as Assign
+    from market_data_pipeline.operator.bars import Bars as Bars
+    from market_data_pipeline.operator.dedupe import Dedupe as Dedupe
+    from market_data_pipeline.operator.filter import Filter as Filter
+    from market_data_pipeline.operator.map import Map as Map
+    from market_data_pipeline.operator.router import Router as Router
+    from market_data_pipeline.operator.select import Select as Select
+    from market_data_pipeline.operator.throttle import Throttle as Throttle
+    from market_data_pipeline.operator.union import Union as Union
+    from market_data_pipeline.records import BAR as BAR
+    from market_data_pipeline.records import QUOTE as QUOTE
+    from market_data_pipeline.records import QUOTE_BAR as QUOTE_BAR
+    from market_data_pipeline.records import TRADE as TRADE
+    from market_data_pipeline.records import Field as Field
+    from market_data_pipeline.records import Kind as Kind
+    from market_data_pipeline.records import Schema as Schema
+    from market_data_pipeline.running import run as run
+    from market_data_pipeline.sink.csv import CsvSink as CsvSink
+    from market_data_pipeline.sink.duckdb import DuckDBSink as DuckDBSink
+    from market_data_pipeline.sink.jsonl import JsonlSink as JsonlSink
+    from market_data_pipeline.sink.memory import MemorySink as MemorySink
+    from market_data_pipeline.sink.parquet import ParquetSink as ParquetSink
+    from market_data_pipeline.source.memory import MemorySource as MemorySource
+    from market_data_pipeline.source.replay import ReplaySource as ReplaySource
+    from market_data_pipeline.source.synthetic import SyntheticSource as SyntheticSource
+    from market_data_pipeline.symbols import SymbolTable as SymbolTable
+
+    __version__: str
+
+_HOMES: Final = {
+    "batch": ("Batch",),
+    "batcher.batch": ("BatchRows",),
+    "dag.graph": ("Edge",),
+    "dag.metrics": ("Ledger",),
+    "dag.results": ("RunResult",),
+    "dag.runtime": ("run_dag",),
+    "errors": (
+        "ConfigError",
+        "GraphError",
+        "InputError",
+        "NodeError",
+        "OutputError",
+        "PipelineError",
+    ),
+    "flow": ("Dag", "Stream", "load"),
+    "operator.assign": ("Assign",),
+    "operator.bars": ("Bars",),
+    "operator.dedupe": ("Dedupe",),
+    "operator.filter": ("Filter",),
+    "operator.map": ("Map",),
+    "operator.router": ("Router",),
+    "operator.select": ("Select",),
+    "operator.throttle": ("Throttle",),
+    "operator.union": ("Union",),
+    "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Kind", "Schema"),
+    "running": ("run",),
+    "sink.csv": ("CsvSink",),
+    "sink.duckdb": ("DuckDBSink",),
+    "sink.jsonl": ("JsonlSink",),
+    "sink.memory": ("MemorySink",),
+    "sink.parquet": ("ParquetSink",),
+    "source.memory": ("MemorySource",),
+    "source.replay": ("ReplaySource",),
+    "source.synthetic": ("SyntheticSource",),
+    "symbols": ("SymbolTable",),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("market-data-pipeline")
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    msg = f"module `{__name__}` has no attribute `{name}`"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

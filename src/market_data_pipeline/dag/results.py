@@ -72,7 +72,7 @@ class RunResult:
         try:
             import polars as pl
         except ImportError:
-            raise MissingDependencyError("polars", "polars") from None
+            raise MissingDependencyError(package="polars", extra="polars") from None
         return pl.from_arrow(self.to_arrow(node))
 
     def to_pandas(self, node: str) -> Any:
@@ -84,7 +84,7 @@ class RunResult:
         try:
             import pandas as pd  # noqa: F401
         except ImportError:
-            raise MissingDependencyError("pandas", "pandas") from None
+            raise MissingDependencyError(package="pandas", extra="pandas") from None
         return self.to_arrow(node).to_pandas()
 
     def _sink_of(self, name: str) -> Node:
