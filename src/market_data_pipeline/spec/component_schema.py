@@ -4,11 +4,14 @@ from __future__ import annotations
 
 __all__ = ("component_schema",)
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticOmit
+
+
+_UNTYPED_KEYS: Final = {"title", "default", "description"}
 
 
 class _SettingsSchema(GenerateJsonSchema):
@@ -28,4 +31,10 @@ class _SettingsSchema(GenerateJsonSchema):
 
 def component_schema(cls: type[Any]) -> dict[str, Any]:
     """Return the schema of a component's settings; those only Python can give are absent."""
-    return TypeAdapter(cls).json_schema(schema_generator=_SettingsSchema)
+    schema = TypeAdapter(cls).json_schema(schema_generator=_SettingsSchema)
+    # `Any` stands for objects; a setting of plain data says what it takes.
+    properties = schema.get("properties", {})
+    untyped = [name for name, value in properties.items() if not value.keys() - _UNTYPED_KEYS]
+    for name in untyped:
+        del properties[name]
+    return schema

@@ -29,6 +29,7 @@ from market_data_pipeline.spec.registry import Kind
 
 _SECTION: Final = re.compile(r"(\w[\w ]*):")
 _ENTRY: Final = re.compile(r"(\w+)(?: \([^)]*\))?: ?(.*)")
+_DURATION: Final = typing.get_args(Duration)[1]
 _WORDS: Final[dict[Any, str]] = {
     str: "text",
     int: "integer",
@@ -180,10 +181,10 @@ def _default_text(field: dataclasses.Field[Any]) -> str:
 
 def type_in_words(hint: Any) -> str:
     """Return what a setting of this type may be, as a user reads it."""
-    if hint == Duration:
-        return "duration"
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
+        if _DURATION in args:
+            return "duration"
         return type_in_words(args[0])
     if origin is typing.Literal:
         return " | ".join(str(arg) for arg in args)

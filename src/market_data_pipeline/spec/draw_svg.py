@@ -23,8 +23,8 @@ _STEP_X: Final = 270
 _STEP_Y: Final = 82
 _MARGIN: Final = 14
 _TIP: Final = 7
-_NAME_WIDTH: Final = 24
-_SMALL_WIDTH: Final = 32
+_NAME_WIDTH: Final = 22
+_SMALL_WIDTH: Final = 30
 _LINE: Final = "#7d8a9f"
 _COLOURS: Final = {
     "source": ("#d9f2e3", "#2f9e63"),
@@ -97,9 +97,11 @@ def _edge(route: Route, dag: Dag) -> str:
     label = edge_label(route.edge)
     if not label:
         return line
-    x, y = points[0][0] + 8, points[0][1] + (-5 if points[1][1] <= points[0][1] else 14)
+    (ax, ay), (bx, by) = points[:2]
+    x, y = ax + (bx - ax) * 0.6, ay + (by - ay) * 0.72 - 4  # on the curve, past the crossings
     return (
-        f'{line}<text x="{_number(x)}" y="{_number(y)}" font-size="10.5" fill="{_LINE}">'
+        f'{line}<text x="{_number(x)}" y="{_number(y)}" font-size="10.5" '
+        f'text-anchor="middle" fill="{_LINE}">'
         f"{_text(label, 16)}</text>"
     )
 

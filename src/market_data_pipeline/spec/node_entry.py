@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ("NodeEntry", "read_node")
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -108,13 +109,13 @@ def _kind(
         msg = f"node `{shown(name)}` has {both}; a node is one of them"
         problems.append((place.key or place).problem(msg))
         return None
-    hints = ((key, nearest(key, KINDS)) for key in entries)
-    typo = next(((key, hint) for key, hint in hints if hint), None)
+    typos = ((key, difflib.get_close_matches(key, KINDS, n=1, cutoff=0.75)) for key in entries)
+    typo = next(((key, close[0]) for key, close in typos if close), None)
     needed = "one of `source`, `operator`, `sink`"
     msg = f"node `{shown(name)}` needs {needed}: the name of a component"
     place = node.key or node
     if typo is not None:
-        msg = f"unknown key `{shown(typo[0])}`{typo[1]} (a node needs {needed})"
+        msg = f"unknown key `{shown(typo[0])}`; did you mean `{typo[1]}`?"
         place = entries[typo[0]].key or place
     problems.append(place.problem(msg))
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = ("KINDS", "Kind", "built_in", "find", "kind_of", "names", "package_of")
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Mapping
@@ -109,8 +110,12 @@ def kind_of(component: object) -> Kind:
     """
     name = type_name_of(component)
     for kind in KINDS:
-        if name in names(kind) and find(kind, name) is type(component):
-            return kind
+        if name not in names(kind):
+            continue
+        # Another package's broken component of the same name must not stand in the way.
+        with contextlib.suppress(ConfigError):
+            if find(kind, name) is type(component):
+                return kind
     msg = (
         f"`{type(component).__qualname__}` is not registered; only built-in components and "
         f"those of installed packages have a name in YAML"

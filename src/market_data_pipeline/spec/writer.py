@@ -76,11 +76,21 @@ def node_to_dict(node: Node) -> dict[str, Any]:
     if node.inputs:
         edges = [_edge(edge) for edge in node.inputs]
         entry["from"] = edges[0] if len(edges) == 1 else edges
-    settings = {
-        name: _plain(value, node.name, name) for name, value in settings_of(node.component).items()
-    }
-    _check_same(node, settings)
+    settings = _settings(node.component, node.name)
+    # What would read back as something else is refused, not changed silently. Text stands
+    # for the comparison: a path and its text are the same in a file.
+    again = _settings(type(node.component)(**settings), node.name)
+    if _flow(again) != _flow(settings):
+        changed = [name for name in settings if _flow(again.get(name)) != _flow(settings[name])]
+        names = ", ".join(f"`{name}`" for name in changed or again)
+        msg = f"node `{shown(node.name)}` cannot be written as YAML: {names} would change"
+        raise ConfigError(msg)
     return entry | settings
+
+
+def _settings(component: Any, node: str) -> dict[str, Any]:
+    settings = settings_of(component)
+    return {name: _plain(value, node, name) for name, value in settings.items()}
 
 
 def _edge(edge: Edge) -> str | dict[str, Any]:
@@ -134,20 +144,6 @@ def _text(text: str, node: str) -> str:
         msg = f"node `{shown(node)}` cannot be written as YAML: it holds a NUL or half a character"
         raise ConfigError(msg)
     return text
-
-
-def _check_same(node: Node, settings: dict[str, Any]) -> None:
-    """Refuse what would read back as something else, rather than change it silently."""
-    component = node.component
-    if type(component)(**settings) == component or any(
-        isinstance(value, float) and math.isnan(value) for value in settings.values()
-    ):
-        return
-    msg = (
-        f"node `{shown(node.name)}` cannot be written as YAML: "
-        f"its settings would read back as others"
-    )
-    raise ConfigError(msg)
 
 
 class _Dumper(yaml.SafeDumper):
