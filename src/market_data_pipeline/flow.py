@@ -83,13 +83,14 @@ class Stream:
         dag: The graph.
         node: The node.
         port: The output.
+        reads: The edge by which the next node reads it.
     """
 
     def __init__(self, dag: Dag, node: Node, port: str, edge: Edge | None = None) -> None:
         self.dag = dag
         self.node = node
         self.port = port
-        self._edge = edge or Edge(node.name, port)
+        self.reads = edge or Edge(node.name, port)
 
     def __repr__(self) -> str:
         return f"<Stream {self.node.name}.{self.port} of {self.dag.name}>"
@@ -129,22 +130,22 @@ class Stream:
             bytes: Capacity in bytes.
         """
         edge = replace(
-            self._edge,
+            self.reads,
             policy=policy,
-            rows=self._edge.rows if rows is None else rows,
-            bytes=self._edge.bytes if bytes is None else bytes,
+            rows=self.reads.rows if rows is None else rows,
+            bytes=self.reads.bytes if bytes is None else bytes,
         )
         return Stream(self.dag, self.node, self.port, edge)
 
     def to(self, component: TransformNode, *others: Stream, name: str | None = None) -> Stream:
         """Add any operator, reading this stream and, merged by event time, others."""
-        inputs = [self._edge, *(other._edge for other in others)]
+        inputs = [self.reads, *(other.reads for other in others)]
         node = self.dag.add(component, name=name, inputs=inputs)
         return Stream(self.dag, node, "out" if "out" in node.outputs else node.outputs[0])
 
     def sink(self, component: SinkNode, *others: Stream, name: str | None = None) -> Node:
         """Add a sink; return its node."""
-        inputs = [self._edge, *(other._edge for other in others)]
+        inputs = [self.reads, *(other.reads for other in others)]
         return self.dag.add(component, name=name, inputs=inputs)
 
     def collect(self, *, name: str | None = None) -> Node:
