@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 
 import numpy as np
 from hypothesis import given
@@ -14,7 +12,6 @@ from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.records import TRADE, UNDEFINED
 from market_data_pipeline.symbols import SymbolTable
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.bar_oracle import Bar, Tick, bars_and_late
 
 SCHEMA = TRADE.only(["ts_event", "symbol", "price", "size"])

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from itertools import accumulate
-from pathlib import Path
 
 import numpy as np
 from hypothesis import given
@@ -16,7 +14,6 @@ from market_data_pipeline.dag.messages import END, End, Idle, Watermark
 from market_data_pipeline.records import TRADE
 from market_data_pipeline.symbols import SymbolTable
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.shuffled_loop import run_shuffled
 
 SYMBOLS = SymbolTable(["A"])

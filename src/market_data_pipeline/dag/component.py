@@ -7,7 +7,7 @@ makes the half that runs. Settings are checked by pydantic and a wrong one is a
 
 from __future__ import annotations
 
-__all__ = ("component", "settings_of", "type_name_of")
+__all__ = ("component", "default_of", "settings_of", "type_name_of")
 
 import dataclasses
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.fields import FieldInfo
 
 from market_data_pipeline.errors import ConfigError, nearest
 
@@ -86,11 +87,19 @@ def settings_of(thing: Any) -> dict[str, Any]:
     """Return the settings of a component that differ from their defaults, in order."""
     settings = {}
     for field in dataclasses.fields(thing):
-        value = getattr(thing, field.name)
-        default: Any = field.default
-        factory: Any = field.default_factory
-        if default is dataclasses.MISSING and factory is not dataclasses.MISSING:
-            default = factory()
+        value, default = getattr(thing, field.name), default_of(field)
         if default is dataclasses.MISSING or value != default:
             settings[field.name] = value
     return settings
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a setting, `dataclasses.MISSING` if it must be given."""
+    default: Any = field.default
+    if isinstance(default, FieldInfo):
+        if default.is_required():
+            return dataclasses.MISSING
+        return default.get_default(call_default_factory=True, validated_data={})
+    if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return default

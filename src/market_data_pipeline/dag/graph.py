@@ -308,7 +308,9 @@ class Dag:
             if node.kind == "source":
                 continue
             needs: frozenset[str] | None = None
-            if isinstance(node.component, TransformNode):
+            # A side output carries rows as they came in, with all their columns.
+            sides = any((node.name, port) in wanted for port in node.side_outputs)
+            if isinstance(node.component, TransformNode) and not sides:
                 needs = node.component.required_columns(self._wanted_of(node, wanted))
             for edge in node.inputs:
                 key = (edge.node, edge.port)
@@ -323,13 +325,11 @@ class Dag:
     def _wanted_of(
         node: Node, wanted: Mapping[tuple[str, str], frozenset[str] | None]
     ) -> frozenset[str] | None:
-        """Return the columns wanted of any output that carries whole input rows."""
+        """Return the columns that somebody wants of the outputs."""
         total: frozenset[str] | None = frozenset()
         for port in node.outputs:
             if (node.name, port) in wanted:
-                # A connected side output carries input rows: all their columns.
-                side = port in node.side_outputs
-                total = _both(total, None if side else wanted[node.name, port])
+                total = _both(total, wanted[node.name, port])
         return total
 
 

@@ -63,10 +63,8 @@ class Bars:
         """
         return {"out": bar_schema(schema), "late": schema}
 
-    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
-        """Return the columns bars are made of; all if somebody reads the late rows."""
-        if wanted is None:
-            return None
+    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:  # noqa: ARG002
+        """Return the columns bars are made of."""
         return frozenset(("ts_event", "ts_open", *_TRADE_COLUMNS, *_QUOTE_COLUMNS))
 
     def build(self, context: NodeContext) -> _BarsOperator:

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.edges import Pressure
+from market_data_pipeline.dag.graph import Edge
+from market_data_pipeline.dag.runtime import Run, run_dag
+from market_data_pipeline.errors import GraphError, NodeError
+from market_data_pipeline.flow import Dag
+from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.running import run
+from market_data_pipeline.sink.memory import MemorySink
+from market_data_pipeline.source.memory import MemorySource
+from market_data_pipeline.symbols import SymbolTable
+
+from support.nodes import RecordingSink, ScriptedSource, trades
+
+
+def scripted(items: list[Any], log: list[Any], **settings: Any) -> Dag:
+    dag = Dag("scripted")
+    dag.source(ScriptedSource(items, log), name="ticks").bars("10ns", name="bars").sink(
+        RecordingSink(log, **settings), name="store"
+    )
+    return dag
+
+
+def test_rows_go_through_and_the_ledger_balances() -> None:
+    """A run of bars gives the bars and accounts for every row."""
+    dag = Dag()
+    symbols = SymbolTable()
+    bars = dag.source(MemorySource([trades([1, 5, 12, 3, 40], symbols)])).bars("10ns")
+    bars.collect()
+    result = run(dag)
+    assert [row["count"] for row in result.to_arrow("bars").to_pylist()] == [2, 1, 1]
+    assert result.ledger["bars"].reasons == {"late": 1, "aggregated": 4}
+    assert result.ledger.balanced
+    assert result.rows_read == 5
+    assert not result.interrupted
+
+
+def test_outputs_are_published_after_every_node_has_ended() -> None:
+    """A sink publishes once, and after its last write."""
+    log: list[Any] = []
+    run(scripted([[1], [12], [25]], log))
+    assert log == [[0], [0], [0], "published", "source closed"]
+
+
+def test_a_failing_source_is_named_and_nothing_is_published() -> None:
+    """The failure is not seen downstream as the end of data."""
+    log: list[Any] = []
+    cause = ValueError("bad frame")
+    with pytest.raises(NodeError, match="node `ticks` failed: ValueError: bad frame") as caught:
+        run(scripted([[1], [12], cause], log))
+    assert caught.value.node == "ticks"
+    assert caught.value.__cause__ is cause
+    assert "published" not in log
+    assert log[-2:] == ["aborted", "source closed"]
+
+
+def test_a_failing_sink_is_named_and_the_other_sink_publishes_nothing() -> None:
+    """One failure stops all: no output is published beside one that failed."""
+    log: list[Any] = []
+    dag = scripted([[1], [12], [25]], log, fail_at=2)
+    dag.add(RecordingSink(log), name="other", inputs=[Edge("bars")])
+    with pytest.raises(NodeError, match="node `store` failed: OSError: the disk is on fire"):
+        run(dag)
+    assert "published" not in log
+    assert log.count("aborted") == 2
+
+
+def test_a_failing_operator_in_a_fused_run_is_named() -> None:
+    """Fused operators keep their names in errors."""
+
+    def explode(row: Any) -> bool:
+        msg = "no"
+        raise RuntimeError(msg)
+
+    dag = Dag()
+    dag.source(MemorySource([trades([1], SymbolTable())])).select(
+        ["ts_event", "symbol", "price", "size"]
+    ).filter(explode, name="picky").bars("1s").collect()
+    with pytest.raises(NodeError, match="node `picky` failed"):
+        run(dag)
+
+
+def test_a_fan_out_gives_every_reader_all_rows() -> None:
+    """A side output and two readers of one output are fed alike."""
+    dag = Dag()
+    bars = dag.source(MemorySource([trades([1, 25, 2, 31], SymbolTable())])).bars("10ns")
+    bars.collect(name="one")
+    bars.collect(name="two")
+    bars.late.collect(name="late")
+    result = run(dag)
+    assert result.to_arrow("one").equals(result.to_arrow("two"))
+    assert result.to_arrow("bars.late")["ts_event"].cast("int64").to_pylist() == [2]
+
+
+def test_stopping_drains_what_was_read() -> None:
+    """The first signal ends a source that waits; its rows still reach the sink."""
+    log: list[Any] = []
+
+    async def work() -> Any:
+        running = Run(scripted([[1], [12], "wait"], log))
+        task = asyncio.get_running_loop().create_task(running.run())
+        while running.ledger()["bars"].rows_in < 2:
+            await asyncio.sleep(0)
+        running.stop()
+        return await task
+
+    result = asyncio.run(work())
+    assert result.interrupted
+    assert result.ledger.balanced
+    assert log == [[0], [0], "published", "source closed"]
+
+
+def test_one_interrupt_drains_and_two_stop_at_once() -> None:
+    """SIGINT is a request first and an order the second time."""
+    for signals, outcome in ((1, "published"), (2, "aborted")):
+        log: list[Any] = []
+        turns = 0
+
+        def poke(_: Run, signals: int = signals) -> None:
+            nonlocal turns
+            turns += 1
+            if turns <= signals:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        class BusySource(ScriptedSource):
+            pass
+
+        dag = Dag()
+        endless = [[n] for n in range(200_000)]
+        dag.source(ScriptedSource(endless, log)).sink(RecordingSink(log, turns=20))
+        if signals == 1:
+            assert run(dag, progress=poke).interrupted
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run(dag, progress=poke)
+        assert outcome in log
+        assert len(log) < 200_000
+
+
+def test_run_works_inside_a_running_loop() -> None:
+    """As in a notebook: the graph runs in a thread of its own."""
+
+    async def cell() -> int:
+        return run(scripted([[1], [12]], [])).rows_read
+
+    assert asyncio.run(cell()) == 2
+    assert threading.active_count() >= 1
+
+
+def test_run_dag_can_be_awaited() -> None:
+    """Inside async code the loop is not blocked."""
+    assert asyncio.run(run_dag(scripted([[1]], []))).rows_read == 1
+
+
+def test_an_invalid_graph_does_not_run() -> None:
+    """Validation comes before anything is opened."""
+    log: list[Any] = []
+    dag = Dag()
+    dag.source(ScriptedSource([[1]], log)).bars("1s")
+    with pytest.raises(GraphError, match=r"nobody reads `bars\.out`"):
+        run(dag)
+    assert log == []
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
+def test_memory_is_bounded_under_a_slow_sink(policy: Any) -> None:
+    """Queued rows never exceed the edge's capacity; shed rows are counted."""
+    symbols = SymbolTable()
+    batches = [trades(range(at, at + 50), symbols) for at in range(0, 20_000, 50)]
+    log: list[Any] = []
+    dag = Dag()
+    dag.source(MemorySource(batches), name="ticks").edge(policy=policy, rows=100).sink(
+        RecordingSink(log, turns=100), name="store"
+    )
+    result = run(dag)
+    edge = result.edges["store", ("ticks", "out")]
+    assert edge.rows_queued_max <= 100
+    assert edge.rows_sent == 20_000
+    store = result.ledger["store"]
+    assert store.rows_in == 20_000
+    assert store.rows_out + store.reasons.get("dropped", 0) == 20_000
+    if policy == "block":
+        assert store.rows_out == 20_000
+        assert edge.waits > 0
+    else:
+        assert store.reasons["dropped"] > 0
+
+
+def test_conflating_trades_is_refused() -> None:
+    """Every trade counts, so an edge of trades cannot keep only the latest."""
+    dag = Dag()
+    dag.source(MemorySource([trades([1], SymbolTable())])).edge(policy="conflate").collect()
+    with pytest.raises(GraphError, match="conflates trade rows"):
+        run(dag)
+
+
+def test_pressure_is_seen_from_outside() -> None:
+    """A full edge says so while the run goes on."""
+    seen: set[Pressure] = set()
+
+    async def work() -> None:
+        symbols = SymbolTable()
+        batches = [trades(range(at, at + 10), symbols) for at in range(0, 500, 10)]
+        dag = Dag()
+        dag.source(MemorySource(batches), name="ticks").edge(rows=20).sink(
+            RecordingSink([], turns=10), name="store"
+        )
+        running = Run(dag)
+        task = asyncio.get_running_loop().create_task(running.run())
+        while not task.done():
+            await asyncio.sleep(0)
+            seen.update(edge.pressure for edge in running.edges().values())
+        await task
+
+    asyncio.run(work())
+    assert Pressure.HARD in seen
+
+
+def test_rows_of_two_sources_are_one_stream() -> None:
+    """A union of two feeds makes the bars of both."""
+    symbols = SymbolTable()
+    dag = Dag()
+    one = dag.source(MemorySource([trades([1, 11, 21], symbols)]), name="one")
+    two = dag.source(MemorySource([trades([2, 12, 22], SymbolTable(["Z", "A"]))]), name="two")
+    one.union(two).bars("10ns", name="bars").collect()
+    result = run(dag)
+    rows = result.to_arrow("bars").to_pylist()
+    assert [(row["symbol"], row["count"]) for row in rows] == [("A", 2)] * 3
+
+
+def test_a_batch_is_not_changed_by_a_run() -> None:
+    """The caller's arrays stay what they were."""
+    symbols = SymbolTable()
+    batch = trades([5, 1, 9], symbols)
+    before = {name: column.copy() for name, column in batch.columns.items()}
+    dag = Dag()
+    dag.source(MemorySource([batch], out_of_order="1s")).to(Bars("1s")).sink(MemorySink())
+    run(dag)
+    assert isinstance(batch, Batch)
+    for name, column in batch.columns.items():
+        assert np.array_equal(column, before[name])
