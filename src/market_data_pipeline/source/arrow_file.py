@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from market_data_pipeline.batch import Batch
-from market_data_pipeline.errors import InputError
+from market_data_pipeline.errors import InputError, PipelineError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.chunks import ChunkReader, checked_file, default_symbol
 from market_data_pipeline.source.columns import Plan, plan_columns
@@ -59,11 +59,11 @@ class ArrowReader(ChunkReader):
         self._file = _File(path)
         try:
             self._plan = _plan(path, self._file.schema, options)
-        except InputError:
+            self._converter = Converter(self._plan, options, symbols, self._rejects)
+        except PipelineError:
             self._file.close()
             raise
         self.schema = self._plan.schema
-        self._converter = Converter(self._plan, options, symbols, self._rejects)
         self._batches = self._file.batches()
         self._batch: pa.RecordBatch | None = None
         self._offset = 0

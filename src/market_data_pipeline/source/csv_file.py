@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from market_data_pipeline.batch import Batch
-from market_data_pipeline.errors import InputError
+from market_data_pipeline.errors import InputError, PipelineError
 from market_data_pipeline.kernels.status import MALFORMED
 from market_data_pipeline.records import TRADE, Kind, Schema
 from market_data_pipeline.source.cells import Text, to_ints
@@ -73,12 +73,12 @@ class CsvReader(ChunkReader):
         try:
             self._text = DelimitedText(blocks)
             plan = _plan(self._path, blocks, self._text, self._options)
-        except InputError:
+            self._converter = Converter(plan, self._options, self._symbols, self._rejects)
+        except PipelineError:
             self.close()
             raise
         self._text.want(plan.read)
         self._rejects.place = blocks.place
-        self._converter = Converter(plan, self._options, self._symbols, self._rejects)
 
     def _next_chunk(self) -> Batch | None:
         while (rows := self._text.read(self._chunk_rows)) is None:
