@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("FeedCensus",)
 
 from collections.abc import Mapping
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from market_data_pipeline.errors import SchemaError
 from market_data_pipeline.records import Field, Kind, Schema
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
+Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 
 CENSUS: Final = Schema(
     "census",
@@ -52,6 +53,7 @@ class FeedCensus:
     its place in the sequence all the same.
     """
 
+    type_name: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]] = ("out", "gaps")
     side_outputs: ClassVar[tuple[str, ...]] = ()
 
@@ -114,14 +116,14 @@ class _Census:
         codes = np.flatnonzero(self._rows)
         disordered = np.zeros(len(self._rows), np.int64)
         disordered[: len(self._disordered)] = self._disordered
-        census = {
+        census: Columns = {
             "symbol": codes.astype(np.int32),
             "row_count": self._rows[codes],
             "disordered_count": disordered[codes],
         }
         runs = self._runs
         ends = np.flatnonzero(runs[0, 1:] == runs[0, :-1])
-        gaps = {
+        gaps: Columns = {
             "symbol": runs[0, ends].astype(np.int32),
             "first": runs[2, ends] + 1,
             "last": runs[1, ends + 1] - 1,

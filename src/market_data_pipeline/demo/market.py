@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from market_data_pipeline.demo.census import FeedCensus
+from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.flow import Dag
 from market_data_pipeline.sink.duckdb import DuckDBSink
 from market_data_pipeline.sink.parquet import ParquetSink
@@ -56,14 +57,20 @@ def market_sources(rows: int, seed: int) -> Mapping[str, SyntheticSource]:
     Args:
         rows: Trades and quotes in all, second copies on top; 2.4 million are an hour.
         seed: What the market follows from.
+
+    Raises:
+        ConfigError: If there is no row for one of the feeds.
     """
-    trades = max(1, rows * 3 // 8)
+    trades = rows * 3 // 8
+    if trades < 1:
+        msg = f"`rows` of the demo must be at least 3, was {rows}"
+        raise ConfigError(msg, parameter="rows")
     return {
         "trades": SyntheticSource(
             trades, kind="trades", seed=seed, start=_SESSION_START, rate=250.0, gap=64
         ),
         "quotes": SyntheticSource(
-            max(1, rows - trades),
+            rows - trades,
             kind="quotes",
             seed=seed,
             start=_SESSION_START,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from market_data_pipeline.source.synthetic import SyntheticSource
 
 _TITLE: Final = "A market through market_data_pipeline"
+_EXACT: Final = ("ok", "&#10003;", "exact")
+_DIFFERS: Final = ("off", "&#10007;", "differs")
 
 
 def write_page(demo: DemoResult, trades: SyntheticSource, outputs: Outputs) -> None:
@@ -61,6 +63,7 @@ def render_page(demo: DemoResult, data: Mapping[str, Any]) -> str:
         ),
         "TILES": _tiles(demo),
         "PLANTED": _planted(demo.checks),
+        "FOLDER": escape(str(demo.outputs[0][0].parent)),
         "OUTPUTS": _outputs(demo),
         "VERDICT": escape(_verdict(demo.run.ledger)),
         "LEDGER": _ledger(demo.run.ledger),
@@ -93,7 +96,7 @@ def _tiles(demo: DemoResult) -> str:
         (
             "good" if passed == len(demo.checks) else "bad",
             f"{passed} of {len(demo.checks)}",
-            "planted facts found exactly",
+            "known facts found exactly",
         ),
         ("good" if balanced else "bad", "balanced" if balanced else "not balanced", "the ledger"),
     ]
@@ -108,8 +111,8 @@ def _planted(checks: Sequence[Check]) -> str:
     for feed in FEEDS:
         for check in checks:
             if check.feed == feed:
-                verdict = ("ok", "exact") if check.passed else ("off", "differs")
-                badge = f'<span class="{verdict[0]}">{verdict[1]}</span>'
+                kind, mark, word = _EXACT if check.passed else _DIFFERS
+                badge = f'<span class="{kind}" title="{word}">{mark}</span>'
                 figures = _figure(check.planted) + _figure(check.found)
                 name = escape(f"{feed}: {check.what}")
                 rows.append(f"<tr><td>{name}</td>{figures}<td>{badge}</td></tr>")
@@ -118,7 +121,7 @@ def _planted(checks: Sequence[Check]) -> str:
 
 def _outputs(demo: DemoResult) -> str:
     rows = [
-        f"<tr><td><code>{escape(str(path))}</code></td><td>{escape(text)}</td></tr>"
+        f"<tr><td><code>{escape(path.name)}</code></td><td class=text>{escape(text)}</td></tr>"
         for path, text in demo.outputs
     ]
     return _table(("file", "what"), rows)
@@ -152,5 +155,6 @@ def _table(header: Sequence[str], rows: Sequence[str], numbers: Sequence[int] = 
 
 
 def _figure(value: int | str) -> str:
-    text = f"{value:,}" if isinstance(value, int) else value
-    return f'<td class="n{"" if value else " zero"}">{escape(text)}</td>'
+    if isinstance(value, str):
+        return f'<td class="n text">{escape(value)}</td>'
+    return f'<td class="n{"" if value else " zero"}">{value:,}</td>'

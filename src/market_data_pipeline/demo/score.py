@@ -141,4 +141,4 @@ def _sum(table: pa.Table, column: str) -> int:
 
 
 def _gap_text(symbol: str, first: int, last: int) -> str:
-    return f"{symbol} {first:,} to {last:,} ({last - first + 1:,})"
+    return f"{last - first + 1:,} of {symbol}: {first:,} to {last:,}"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from market_data_pipeline.batch import TIME_MIN, Batch, Progress
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.messages import Idle
 from market_data_pipeline.dag.nodes import NodeContext
@@ -82,9 +82,10 @@ class SyntheticTruth:
 class SyntheticSource:
     """A market made from a seed: the same rows on every machine and for any batch size.
 
-    Event times rise at random with a mean rate; symbols are Zipf-distributed; prices are
-    random walks on a grid of 0.01, the same for trades and quotes of one seed, start and
-    symbols. `sequence` counts the rows of a symbol from 1, `trade_id` those of the market.
+    Event times rise at random, by turns faster and slower than the mean rate; symbols are
+    Zipf-distributed; prices are random walks on a grid of 0.01, the same for trades and
+    quotes of one seed, start and symbols. `sequence` counts the rows of a symbol from 1,
+    `trade_id` those of the market.
 
     Attributes:
         rows: Rows of the market; second copies come on top.
@@ -112,7 +113,7 @@ class SyntheticSource:
     symbols: int | tuple[str, ...] = 50
     seed: int = Field(default=1, ge=0)
     start: str = "2024-01-02T14:30:00Z"
-    rate: float = Field(default=1_000.0, gt=0, le=10_000_000)
+    rate: float = Field(default=1_000.0, ge=0.001, le=10_000_000)
     zipf: float = Field(default=1.0, ge=0, le=10)
     duplicates: float = Field(default=0.01, ge=0, le=0.25)
     disorder: float = Field(default=0.01, ge=0, le=0.25)
@@ -142,7 +143,10 @@ class SyntheticSource:
         if self.speed != "max" and not self.speed > 0:
             msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
             raise ConfigError(msg, parameter="speed")
-        _nanoseconds(self.start)
+        # Twice the mean length: gaps vary, and late rows look ahead.
+        if _nanoseconds(self.start) + self.rows / self.rate * 2e9 > TIME_MAX:
+            msg = f"`rate` must be higher for {self.rows} rows to fit into time, was {self.rate}"
+            raise ConfigError(msg, parameter="rate")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 __all__ = ("BLOCK_ROWS", "Block", "Market", "MarketSettings")
 
-import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,14 +18,21 @@ import numpy as np
 import numpy.typing as npt
 
 from market_data_pipeline.source.synthetic_prices import FairPrices
+from market_data_pipeline.source.synthetic_tables import (
+    GAP_BITS,
+    STRETCH_COUNT,
+    STRETCH_WORDS,
+    SYMBOL_BITS,
+    gap_table,
+    size_table,
+    stretches,
+    zipf_table,
+)
 
 BLOCK_ROWS: Final = 65_536
 """Rows made at a time. Part of what a seed means: it never changes."""
 
-_SYMBOL_BITS: Final = 20
-_GAP_BITS: Final = 12
 _TICK: Final = 10_000_000  # 0.01 in units of 1e-9
-_LOT: Final = 1_000_000_000
 _MIN_TICKS: Final = 8  # keeps every bid above zero
 _COPY, _DISORDERED, _LATE = 1, 2, 3
 
@@ -92,9 +98,9 @@ class Market:
         self._drawn = 0
         self._time = settings.start_ns
         self._prices = FairPrices(settings.seed, settings.symbol_count, settings.start_ns)
-        self._symbol_of = _zipf_table(settings.symbol_count, settings.zipf)
-        self._gap_of = _gap_table(settings.rate)
-        self._size_of = _size_table()
+        self._symbol_of = zipf_table(settings.symbol_count, settings.zipf)
+        self._gap_of = gap_table(settings.rate)
+        self._size_of = size_table()
         self._sequence = np.zeros(settings.symbol_count, np.int64)
         self._waiting: Columns = {}
         self._anchor = settings.start_ns
@@ -108,27 +114,34 @@ class Market:
         if self._drawn == total:
             return None
         first = self._drawn
-        bits, plan = self._words(first // BLOCK_ROWS)
+        bits, plan, pace = self._words(first // BLOCK_ROWS)
         self._drawn = min(total, first + BLOCK_ROWS)
         count = self._drawn - first
-        made = self._make(first, bits[:count], plan[:count])
+        made = self._make(first, bits[:count], plan[:count], pace)
         return self._arrive(made, last=self._drawn == total)
 
-    def _words(self, block: int) -> tuple[Words, Words]:
+    def _words(self, block: int) -> tuple[Words, Words, Words]:
         kind = 1 if self._settings.kind == "trades" else 2
         generator = np.random.PCG64(np.random.SeedSequence([self._settings.seed, kind, block]))
-        words: Words = generator.random_raw(2 * BLOCK_ROWS)
-        return words[:BLOCK_ROWS], words[BLOCK_ROWS:]
+        words: Words = generator.random_raw(2 * BLOCK_ROWS + STRETCH_WORDS)
+        return (
+            words[:BLOCK_ROWS],
+            words[BLOCK_ROWS : 2 * BLOCK_ROWS],
+            words[2 * BLOCK_ROWS :],
+        )
 
-    def _make(self, first: int, words: Words, plan: Words) -> Columns:
+    def _make(self, first: int, words: Words, plan: Words, pace: Words) -> Columns:
         """Return the rows in order of event time; `due` and `fate` say how they arrive."""
         bits: Int64s = words.view(np.int64)
-        times = self._gap_of[bits & ((1 << _GAP_BITS) - 1)]
+        times = self._gap_of[bits & ((1 << GAP_BITS) - 1)]
+        times *= np.repeat(stretches(pace), BLOCK_ROWS // STRETCH_COUNT)[: len(times)]
+        times //= 1_000
+        np.maximum(times, 1, out=times)
         np.cumsum(times, out=times)
         times += self._time
         self._time = int(times[-1])
-        symbol = self._symbol_of[(bits >> _GAP_BITS) & ((1 << _SYMBOL_BITS) - 1)]
-        bits = (bits >> (_GAP_BITS + _SYMBOL_BITS)) & 0x7FFFFFFF
+        symbol = self._symbol_of[(bits >> GAP_BITS) & ((1 << SYMBOL_BITS) - 1)]
+        bits = (bits >> (GAP_BITS + SYMBOL_BITS)) & 0x7FFFFFFF
         made: Columns = {"ts_event": times, "symbol": symbol, "sequence": self._number(symbol)}
         fair = self._prices.at(times, symbol)
         if self._settings.kind == "trades":
@@ -271,26 +284,3 @@ def _quotes(bits: Int64s, fair: Int64s, size_of: Int64s) -> Columns:
         "ask_price": ask,
         "ask_size": size_of[bits >> 16 & 0xFF],
     }
-
-
-def _zipf_table(symbol_count: int, exponent: float) -> npt.NDArray[np.uint16]:
-    """Return the symbol rank for each value of the symbol bits; every rank has a share."""
-    slots = 1 << _SYMBOL_BITS
-    weights = 1.0 / np.arange(1, symbol_count + 1) ** exponent
-    edges = np.rint(np.cumsum(weights) / weights.sum() * (slots - symbol_count)).astype(np.int64)
-    shares = np.diff(edges, prepend=0) + 1
-    return np.repeat(np.arange(symbol_count, dtype=np.uint16), shares)
-
-
-def _gap_table(rate: float) -> Int64s:
-    """Return exponential gaps between rows, nanoseconds, whose mean is that of `rate`."""
-    count = 1 << _GAP_BITS
-    raw = [-math.log((k + 0.5) / count) for k in range(count)]
-    scale = 1e9 / rate * count / math.fsum(raw)
-    return np.array([max(1, round(gap * scale)) for gap in raw], np.int64)
-
-
-def _size_table() -> Int64s:
-    """Return 256 sizes, small ones more often; from 20 on in round lots."""
-    raw = [1 + int(-12 * math.log((k + 0.5) / 256)) for k in range(256)]
-    return np.array([n if n < 20 else n // 10 * 10 for n in raw], np.int64) * _LOT
