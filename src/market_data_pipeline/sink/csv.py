@@ -1,0 +1,103 @@
+"""Rows as CSV."""
+
+from __future__ import annotations
+
+__all__ = ("CsvSink",)
+
+from typing import Final, final
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from market_data_pipeline.arrow_text import column_text
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.publish import OutputPath, check_vacant
+from market_data_pipeline.sink.text_file import TextOutput, compression_of, open_text
+from market_data_pipeline.sink.writer import ThreadedWriter
+
+_SUFFIX: Final = ".csv"
+
+
+@component("csv")
+class CsvSink:
+    """Writes a CSV file, published in one step at the end.
+
+    The first line names the columns. Times are ISO 8601 with nanoseconds and `Z`, which
+    pandas and Arrow read back exactly by themselves, DuckDB as `TIMESTAMP_NS`. Prices
+    and sizes are exact decimals without an exponent. "None" is an empty field; text is
+    quoted only where it must be.
+
+    Attributes:
+        path: Where to: `NAME.csv`, or compressed `NAME.csv.gz`, `NAME.csv.zst`.
+        overwrite: Replace what is there; otherwise refuse.
+    """
+
+    path: OutputPath
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        compression_of(str(self.path), _SUFFIX)
+
+    def check(self) -> None:
+        """Look at the output before anything runs.
+
+        Raises:
+            OutputExistsError: If it exists and may not be replaced.
+            OutputError: If it cannot be written.
+        """
+        check_vacant(str(self.path), overwrite=self.overwrite)
+
+    async def open(self, context: NodeContext, schema: Schema | None) -> ThreadedWriter:
+        """Open the output under a hidden name.
+
+        Args:
+            context: The node's context.
+            schema: The columns to come, None if unknown until the first batch.
+
+        Raises:
+            OutputExistsError: If it exists and may not be replaced.
+            OutputError: If it cannot be written.
+        """
+        self.check()
+        output = TextOutput(
+            str(self.path), _SUFFIX, _CsvFormat(), schema, overwrite=self.overwrite
+        )
+        return ThreadedWriter(output, context)
+
+    def read(self) -> pa.Table:
+        """Return what is in the output, with the types that Arrow finds."""
+        with open_text(str(self.path), _SUFFIX) as file:
+            return arrow_csv.read_csv(file)
+
+
+@final
+class _CsvFormat:
+    def header(self, schema: pa.Schema) -> pa.Buffer | bytes:
+        # The names are formatted as if they were a row.
+        row = {str(index): [name] for index, name in enumerate(schema.names)}
+        return _lines(pa.table(row)) if row else b""
+
+    def body(self, table: pa.Table) -> pa.Buffer | bytes:
+        columns = {}
+        for field, column in zip(table.schema, table.columns, strict=True):
+            array = column.combine_chunks()
+            own = pa.types.is_timestamp(field.type) or pa.types.is_decimal(field.type)
+            columns[field.name] = column_text(array) if own else array
+        return _lines(pa.table(columns))
+
+
+def _lines(table: pa.Table) -> pa.Buffer | bytes:
+    """Return rows as CSV, with quotes where they are needed."""
+    for quoting in ("none", "needed"):
+        options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
+        sink = pa.BufferOutputStream()
+        try:
+            arrow_csv.write_csv(table, sink, options)
+        except pa.ArrowInvalid:
+            if quoting == "needed":
+                raise
+        else:
+            return sink.getvalue()
+    return b""

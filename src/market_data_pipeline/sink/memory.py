@@ -1,0 +1,100 @@
+"""Rows kept in memory, for notebooks and tests."""
+
+from __future__ import annotations
+
+__all__ = ("MemorySink",)
+
+from typing import Final, final
+
+import pyarrow as pa
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.metrics import Account
+from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.arrow_rows import ArrowRows, Prices
+
+_CHUNK_ROWS: Final = 1_048_576
+
+
+@final
+class _Collected:
+    """What the last run delivered, shared by a sink and its writer."""
+
+    def __init__(self) -> None:
+        self.schema: Schema | None = None
+        self.batches: list[Batch] = []
+
+
+@final
+class _MemoryWriter:
+    def __init__(self, collected: _Collected, account: Account) -> None:
+        self._collected = collected
+        self._account = account
+
+    async def write(self, batch: Batch) -> None:
+        self._collected.batches.append(batch)
+        self._account.rows_out += len(batch)
+
+    async def finish(self) -> None:
+        """Do nothing: rows in memory are visible at once."""
+
+    async def abort(self) -> None:
+        """Keep what came: after a failure it shows how far the run got."""
+
+
+@component("memory")
+class MemorySink:
+    """Keeps rows in memory; `read` returns them as an Arrow table.
+
+    A new run starts with an empty sink.
+
+    Attributes:
+        prices: How `read` gives fixed-point columns: `float64`, or exact as `decimal`.
+    """
+
+    prices: Prices = "float64"
+
+    def __post_init__(self) -> None:
+        # Not a setting, so not a field.
+        object.__setattr__(self, "_collected", _Collected())
+
+    def _rows(self) -> _Collected:
+        collected: _Collected = self.__dict__["_collected"]
+        return collected
+
+    def check(self) -> None:
+        """Do nothing: memory is always there."""
+
+    async def open(self, context: NodeContext, schema: Schema | None) -> _MemoryWriter:
+        """Forget the rows of the run before.
+
+        Args:
+            context: The node's context.
+            schema: The columns to come, None if unknown until the first batch.
+        """
+        collected = self._rows()
+        collected.schema = schema
+        collected.batches = []
+        return _MemoryWriter(collected, context.account)
+
+    def read(self) -> pa.Table:
+        """Return the rows in the order they came; symbols are strings."""
+        collected = self._rows()
+        batches = collected.batches
+        schema = batches[0].schema if batches else collected.schema
+        if schema is None:
+            return pa.table({})
+        rows = ArrowRows(schema, prices=self.prices)
+        tables = [rows.schema.empty_table()]
+        chunk: list[Batch] = []
+        chunk_rows = 0
+        for batch in batches:
+            chunk.append(batch)
+            chunk_rows += len(batch)
+            if chunk_rows >= _CHUNK_ROWS:
+                tables.append(rows.table(chunk))
+                chunk, chunk_rows = [], 0
+        tables.append(rows.table(chunk))
+        return pa.concat_tables(tables)

@@ -1,0 +1,113 @@
+"""The running half of a sink that blocks: its work is done in a thread of its own."""
+
+from __future__ import annotations
+
+__all__ = ("BlockingOutput", "ThreadedWriter")
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, final
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.nodes import NodeContext
+
+PENDING_ROWS_MAX: Final = 262_144
+"""Rows that may wait for the thread; four batches as sources make them."""
+
+
+class BlockingOutput(Protocol):
+    """An output that is written with blocking calls, all from one thread at a time."""
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Take rows.
+
+        Raises:
+            OutputError: If they cannot be written.
+        """
+        ...
+
+    def publish(self) -> None:
+        """Make everything durable and visible, or raise and leave nothing behind.
+
+        Raises:
+            OutputError: If that cannot be done.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing behind. May be called twice, and after `publish` failed."""
+        ...
+
+
+@final
+class ThreadedWriter:
+    """Hands batches to a `BlockingOutput` in one worker thread, in order.
+
+    Batches that come while the thread is busy wait and are handed over together; once
+    `PENDING_ROWS_MAX` rows wait, so does the caller. What fails in the thread is raised
+    by the next call. Rows are `held` in the account until the thread has taken them.
+    """
+
+    def __init__(self, output: BlockingOutput, context: NodeContext) -> None:
+        self._output = output
+        self._account = context.account
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mdp-{context.node}")
+        self._pending: list[Batch] = []
+        self._pending_rows = 0
+        self._job: asyncio.Future[None] | None = None
+        self._job_rows = 0
+        self._published = False
+
+    async def write(self, batch: Batch) -> None:
+        """Take rows; wait while too many rows wait."""
+        self._account.held += len(batch)
+        self._pending.append(batch)
+        self._pending_rows += len(batch)
+        if self._job is None or self._job.done():
+            await self._next()
+        while self._pending_rows >= PENDING_ROWS_MAX:
+            await self._next()
+
+    async def _next(self) -> None:
+        """Wait for the job that runs, then start one with all that waits."""
+        await self._settled()
+        if self._pending:
+            batches, self._job_rows = self._pending, self._pending_rows
+            self._pending, self._pending_rows = [], 0
+            loop = asyncio.get_running_loop()
+            self._job = loop.run_in_executor(self._thread, self._output.write, batches)
+
+    async def _settled(self) -> None:
+        if self._job is not None:
+            # A caller that is cancelled must not cancel the job: its rows are taken.
+            await asyncio.shield(self._job)
+            self._account.held -= self._job_rows
+            self._account.rows_out += self._job_rows
+            self._job, self._job_rows = None, 0
+
+    async def finish(self) -> None:
+        """Write all that waits, make the output visible, end the thread."""
+        await self._next()
+        await self._settled()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._output.publish)
+        self._published = True
+        self._thread.shutdown(wait=False)
+
+    async def abort(self) -> None:
+        """Let the running job end, then delete the output unless it is published.
+
+        Its rows are `held` again in the account: they are not in any output.
+        """
+        if self._published:
+            return
+        if self._job is not None:
+            await asyncio.wait([self._job])
+            self._job.exception()  # the failure that led here is raised elsewhere
+            self._job, self._job_rows = None, 0
+        self._account.held += self._account.rows_out
+        self._account.rows_out = 0
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._output.discard)
+        self._thread.shutdown(wait=False)
