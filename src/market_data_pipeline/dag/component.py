@@ -101,5 +101,6 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
             return dataclasses.MISSING
         return default.get_default(call_default_factory=True, validated_data={})
     if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
+        factory: Any = field.default_factory
+        return factory()
     return default

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticOmit
 
-
 _UNTYPED_KEYS: Final = {"title", "default", "description"}
 
 

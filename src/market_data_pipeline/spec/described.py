@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from market_data_pipeline.dag.component import default_of
 from market_data_pipeline.durations import Duration
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
@@ -141,13 +142,14 @@ def _settings(cls: type[Any], doc: str) -> tuple[Setting, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
     settings = []
     for field in fields_of(cls).values():
-        required = _is_missing(field.default) and _is_missing(field.default_factory)
+        default = default_of(field)
+        required = default is dataclasses.MISSING
         hint = hints[field.name]
         settings.append(
             Setting(
                 field.name,
                 type_in_words(hint),
-                "" if required else _default_text(field),
+                "" if required else _default_text(default),
                 required,
                 descriptions.get(field.name, ""),
                 field.name in in_yaml,
@@ -161,17 +163,7 @@ def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
 
 
-def _is_missing(value: object) -> bool:
-    return value is dataclasses.MISSING
-
-
-def _default_text(field: dataclasses.Field[Any]) -> str:
-    default: Any = field.default
-    if _is_missing(default) and not _is_missing(field.default_factory):
-        factory: Any = field.default_factory
-        default = factory()
-    if type(default).__name__ == "FieldInfo":
-        default = default.get_default(call_default_factory=True)
+def _default_text(default: Any) -> str:
     if default is None or isinstance(default, bool):
         return {None: "null", True: "true", False: "false"}[default]
     if isinstance(default, tuple):

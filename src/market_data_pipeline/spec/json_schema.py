@@ -8,12 +8,13 @@ from __future__ import annotations
 __all__ = ("pipeline_schema", "pipeline_schema_text")
 
 import json
+import sys
 from typing import Any, Final, get_args
 
 from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
 from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.component_schema import component_schema
-from market_data_pipeline.spec.described import describe
+from market_data_pipeline.spec.described import ComponentInfo, describe_all
 from market_data_pipeline.spec.loader import MAX_NODES
 from market_data_pipeline.spec.registry import KINDS, Kind
 
@@ -25,21 +26,20 @@ def pipeline_schema(*, installed: bool = False) -> dict[str, Any]:
     """Return the schema.
 
     Args:
-        installed: Describe the components of installed packages too.
-
-    Raises:
-        ConfigError: If an installed component cannot be loaded.
+        installed: Describe the components of installed packages too, but for those that
+            cannot be loaded.
     """
     definitions: dict[str, Any] = {"inputs": _inputs(), "edge": _edge()}
     choices = []
     for kind in KINDS:
-        for name in registry.names(kind) if installed else registry.built_in(kind):
-            if not describe(kind, name).in_yaml:
+        for info in describe_all(kind):
+            built_in = info.name in registry.built_in(kind)
+            if info.problem or not info.in_yaml or not (built_in or installed):
                 continue
-            node, inner = _node(kind, name)
+            node, inner = _node(info)
             definitions |= inner
-            definitions[f"{kind}.{name}"] = node
-            choices.append({"$ref": f"#/$defs/{kind}.{name}"})
+            definitions[f"{kind}.{info.name}"] = node
+            choices.append({"$ref": f"#/$defs/{kind}.{info.name}"})
     nodes = {
         "description": "The nodes by name, in any order.",
         "type": "object",
@@ -69,8 +69,8 @@ def pipeline_schema_text() -> str:
     return json.dumps(pipeline_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _node(kind: Kind, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    info = describe(kind, name)
+def _node(info: ComponentInfo) -> tuple[dict[str, Any], dict[str, Any]]:
+    kind, name = info.kind, info.name
     schema = component_schema(registry.find(kind, name))
     inner = {
         f"{kind}.{name}.{key}": _renamed(value, kind, name)
@@ -139,3 +139,7 @@ def _edge() -> dict[str, Any]:
         "required": ["node"],
         "additionalProperties": False,
     }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(pipeline_schema_text())

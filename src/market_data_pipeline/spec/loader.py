@@ -19,7 +19,7 @@ __all__ = ("MAX_NODES", "load_file", "load_text")
 
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Final, TypeVar
+from typing import Final, TypeVar, overload
 
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.errors import (
@@ -43,13 +43,19 @@ MAX_NODES: Final = 400
 _TOP_KEYS: Final = ("name", "nodes")
 
 
+@overload
+def load_file(path: str | Path, *, overrides: Sequence[str] = (), check: bool = True) -> Dag: ...
+@overload
+def load_file(
+    path: str | Path, *, overrides: Sequence[str] = (), dag_type: type[D], check: bool = True
+) -> D: ...
 def load_file(
     path: str | Path,
     *,
     overrides: Sequence[str] = (),
-    dag_type: type[D] = Dag,  # type: ignore[assignment]
+    dag_type: type[Dag] = Dag,
     check: bool = True,
-) -> D:
+) -> Dag:
     """Read a pipeline file, YAML or JSON.
 
     Args:
@@ -77,14 +83,31 @@ def load_file(
     return load_text(data, file=str(path), overrides=overrides, dag_type=dag_type, check=check)
 
 
+@overload
 def load_text(
     text: str | bytes,
     *,
     file: str = "pipeline",
     overrides: Sequence[str] = (),
-    dag_type: type[D] = Dag,  # type: ignore[assignment]
     check: bool = True,
-) -> D:
+) -> Dag: ...
+@overload
+def load_text(
+    text: str | bytes,
+    *,
+    file: str = "pipeline",
+    overrides: Sequence[str] = (),
+    dag_type: type[D],
+    check: bool = True,
+) -> D: ...
+def load_text(
+    text: str | bytes,
+    *,
+    file: str = "pipeline",
+    overrides: Sequence[str] = (),
+    dag_type: type[Dag] = Dag,
+    check: bool = True,
+) -> Dag:
     """Read the text of a pipeline file; as `load_file`.
 
     Args:

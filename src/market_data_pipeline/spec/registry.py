@@ -12,7 +12,9 @@ __all__ = ("KINDS", "Kind", "built_in", "find", "kind_of", "names", "package_of"
 
 import contextlib
 import dataclasses
+import functools
 import importlib
+import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -39,6 +41,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
         "operator": {
             "assign": ("operator.assign", "Assign"),
             "bars": ("operator.bars", "Bars"),
+            "batch": ("batcher.batch", "BatchRows"),
             "dedupe": ("operator.dedupe", "Dedupe"),
             "filter": ("operator.filter", "Filter"),
             "map": ("operator.map", "Map"),
@@ -137,6 +140,12 @@ def _an(kind: Kind) -> str:
 
 
 def _installed(kind: Kind) -> dict[str, list[EntryPoint]]:
+    return _entries(kind, tuple(sys.path))
+
+
+@functools.cache
+def _entries(kind: Kind, _path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+    """Return entry points by name; looking through all packages takes milliseconds."""
     found: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=f"{_PACKAGE}.{kind}s"):
         found.setdefault(entry.name, []).append(entry)

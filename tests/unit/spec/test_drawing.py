@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import combinations
 from xml.etree import ElementTree as ET
 
@@ -103,9 +104,8 @@ def test_dot_escapes_hostile_names() -> None:
 
 
 @pytest.mark.parametrize("dag", [diamond, hostile])
-def test_svg_is_sound_and_reaches_nothing_outside(dag: object) -> None:
+def test_svg_is_sound_and_reaches_nothing_outside(dag: Callable[[], Dag]) -> None:
     """Well-formed, no script, style sheet, identifier or link."""
-    assert callable(dag)
     text = draw(dag(), "svg")
     root = ET.fromstring(text)  # noqa: S314
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
@@ -127,7 +127,11 @@ def test_svg_keeps_the_whole_name_in_the_tooltip() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_graphs_that_cannot_run_are_drawn(form: str) -> None:
     """With a cycle, with an edge from nowhere, with no node at all."""
-    cycle = "nodes: {a: {operator: toy_window, every: 1s, from: [a, b]}, b: {operator: toy_window, every: 1s, from: a}}"
+    cycle = (
+        "nodes:\n"
+        "  a: {operator: toy_window, every: 1s, from: [a, b]}\n"
+        "  b: {operator: toy_window, every: 1s, from: a}\n"
+    )
     assert "toy_window" in draw(load_text(cycle, check=False), form)
     assert draw(Dag("empty"), form)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from market_data_pipeline.dag.component import settings_of
 from market_data_pipeline.dag.graph import Dag, Edge
 from market_data_pipeline.errors import ConfigError, CycleError, SpecError
 from market_data_pipeline.spec.loader import MAX_NODES, load_file, load_text
@@ -43,7 +44,7 @@ def test_a_file_becomes_a_graph_in_its_own_order() -> None:
     assert dag.nodes["win"].inputs == (Edge("feed"),)
     assert dag.nodes["late"].inputs == (Edge("win", "late"),)
     assert dag.nodes["out"].inputs == (Edge("win", policy="drop_oldest", rows=10),)
-    assert dag.nodes["feed"].component.out_of_order == "1s"  # type: ignore[union-attr]
+    assert settings_of(dag.nodes["feed"].component)["out_of_order"] == "1s"
 
 
 def test_json_makes_the_same_graph() -> None:
@@ -163,29 +164,26 @@ def test_a_cycle_is_told_with_its_path_and_a_line() -> None:
     assert err.line in {3, 4}
 
 
+FEED = "nodes:\n  s: {source: toy_feed, path: x}\n"
+READ = "  o: {sink: toy_store, path: x, from: s}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("nodes:\n  s: {source: toy_feed, path: x}\n", (2, 3), "nobody reads `s.out`"),
+        (FEED, (2, 3), "nobody reads `s.out`"),
         (
-            "nodes:\n  s: {source: toy_feed, path: x, from: t}\n"
-            "  t: {source: toy_feed, path: x}\n",
-            (2, 40),
+            f"{FEED}{READ}  t: {{source: toy_feed, path: x, from: s}}\n",
+            (4, 40),
             "is a source and cannot read",
         ),
         (
-            "nodes:\n  s: {source: toy_feed, path: x}\n"
-            "  o: {sink: toy_store, path: x, from: {node: s, policy: conflate}}\n",
+            f"{FEED}  o: {{sink: toy_store, path: x, from: {{node: s, policy: conflate}}}}\n",
             (3, 39),
             "of which every row counts",
         ),
         ("nodes:\n  o: {sink: toy_store, path: x}\n", (2, 3), "reads from nothing"),
-        (
-            "nodes:\n  s: {source: toy_feed, path: x}\n  o: {sink: toy_store, path: x, from: s}\n"
-            "  p: {sink: toy_store, path: x, from: o}\n",
-            (4, 39),
-            "a sink has no output",
-        ),
+        (f"{FEED}{READ}  p: {{sink: toy_store, path: x, from: o}}\n", (4, 39), "has no output"),
     ],
 )
 def test_what_the_graph_finds_is_told_at_its_line(
@@ -210,8 +208,8 @@ def test_an_override_replaces_or_adds_a_setting() -> None:
         overrides=["win.every=5s", "win.key=[symbol, venue]", 'out.path="5"', "late.from=win"],
     )
     win, out = dag.nodes["win"].component, dag.nodes["out"].component
-    assert (win.every, win.key) == ("5s", ("symbol", "venue"))  # type: ignore[union-attr]
-    assert out.path == "5"  # type: ignore[union-attr]
+    assert settings_of(win) == {"every": "5s", "key": ("symbol", "venue")}
+    assert settings_of(out) == {"path": "5"}
     assert dag.nodes["late"].inputs == (Edge("win"),)
 
 
