@@ -46,6 +46,7 @@ def _demo(name: str, *, found: int = 3) -> DemoResult:
         bars=4,
         symbols=2,
         seed=1,
+        kernel_seconds=0.5,
         seconds=3.0,
     )
 
