@@ -1,0 +1,117 @@
+"""Several files of the same columns, opened as one reader."""
+
+from __future__ import annotations
+
+__all__ = ("FileSet",)
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN
+from market_data_pipeline.errors import ColumnError
+from market_data_pipeline.records import Schema
+from market_data_pipeline.source.formats import Format, open_file
+from market_data_pipeline.source.merge import MergedReader, Part
+from market_data_pipeline.source.reader import FileReader, ReadOptions
+from market_data_pipeline.source.sequence import SequenceReader
+from market_data_pipeline.symbols import SymbolTable
+
+_OPEN_AT_ONCE: Final = 16
+"""Up to so many files are held open; of more, each is opened when its time has come."""
+
+
+class FileSet:
+    """Files to read as one.
+
+    Args:
+        files: The files, at least one.
+        form: Their format.
+        options: How to read them.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], form: Format | Literal["auto"], options: ReadOptions
+    ) -> None:
+        self._files = files
+        self._form = form
+        self._options = options
+
+    def schema(self) -> Schema:
+        """Return the columns of the files.
+
+        Raises:
+            InputError: If a file cannot be read.
+            ColumnError: If the columns of the files differ.
+        """
+        return self._survey(starts=False)[0]
+
+    def open(self, symbols: SymbolTable, order: Literal["merge", "sequence"]) -> FileReader:
+        """Open the files.
+
+        Args:
+            symbols: The run's symbols.
+            order: `merge` to go by event time, `sequence` for one after the other.
+
+        Raises:
+            InputError: If a file cannot be read.
+            ColumnError: If the columns of the files differ.
+        """
+        if len(self._files) == 1:
+            return self._opened(self._files[0], symbols, self._options.batch_rows)
+        many = len(self._files) > _OPEN_AT_ONCE
+        schema, starts = self._survey(starts=order == "merge" and many)
+        parts = [
+            Part(str(path), partial(self._opened, path, symbols), start)
+            for path, start in zip(self._files, starts, strict=True)
+        ]
+        if order == "sequence":
+            return SequenceReader(parts, schema, symbols, batch_rows=self._options.batch_rows)
+        return MergedReader(parts, schema, symbols, batch_rows=self._options.batch_rows)
+
+    def _opened(self, path: Path, symbols: SymbolTable, batch_rows: int) -> FileReader:
+        options = replace(self._options, batch_rows=batch_rows)
+        return open_file(path, self._form, options, symbols)
+
+    def _survey(self, *, starts: bool) -> tuple[Schema, list[int]]:
+        """Return the columns of all files, and for each the least merge key if asked for."""
+        schema: Schema | None = None
+        found: list[int] = []
+        for path in self._files:
+            # A table of its own: looking at files must not number the run's symbols.
+            reader = self._opened(path, SymbolTable(), 1)
+            try:
+                if schema is None:
+                    schema = reader.schema
+                elif reader.schema != schema:
+                    raise _difference(path, reader.schema, self._files[0], schema)
+                found.append(_start(reader) if starts else TIME_MIN)
+            finally:
+                reader.close()
+        assert schema is not None  # noqa: S101 - there is at least one file
+        return schema, found
+
+
+def _start(reader: FileReader) -> int:
+    # Keys are highest times so far, so none is less than the time of the first row.
+    while (batch := reader.read()) is not None:
+        if len(batch):
+            return int(batch.times[0])
+    return TIME_MAX
+
+
+def _difference(path: Path, schema: Schema, first: Path, expected: Schema) -> ColumnError:
+    parts = [f"lacks `{name}`" for name in expected.names if name not in schema]
+    parts += [f"has `{name}` besides" for name in schema.names if name not in expected]
+    parts += [
+        f"has `{field}` where `{expected[field.name]}` is expected"
+        for field in schema
+        if field.name in expected and field != expected[field.name]
+    ]
+    if schema.name != expected.name:
+        parts = [f"holds rows of kind {schema.name}, not {expected.name}"]
+    told = ", ".join(parts) or "has them in another order"
+    msg = f"the columns differ from those of {first}: it {told}"
+    return ColumnError(msg, place=str(path))

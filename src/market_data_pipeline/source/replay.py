@@ -1,0 +1,189 @@
+"""Recorded files, replayed: merged by event time, at full speed or as it happened."""
+
+from __future__ import annotations
+
+__all__ = ("ReplaySource",)
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.durations import Duration, duration_ns
+from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.records import Schema
+from market_data_pipeline.source.feed import Feed, Given
+from market_data_pipeline.source.file_set import FileSet
+from market_data_pipeline.source.formats import Format
+from market_data_pipeline.source.pacing import Pacer
+from market_data_pipeline.source.paths import find_files
+from market_data_pipeline.source.read_ahead import ReadAhead
+from market_data_pipeline.source.reader import ReadOptions
+from market_data_pipeline.source.time_range import moment_ns
+
+_BATCHES_AHEAD = 2
+
+
+def _as_texts(value: Any) -> Any:
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if isinstance(value, list | tuple):
+        return tuple(fspath(item) if isinstance(item, PathLike) else item for item in value)
+    return value
+
+
+def _as_text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+@component("replay")
+class ReplaySource:
+    """Read recorded trades or quotes from files.
+
+    Backpressure: waits; reads at most a few batches ahead.
+
+    Delivery: every row once, each time the source is opened.
+
+    Attributes:
+        path: File or pattern, or a list of them; files of one pattern go by name.
+        format: Format of the files; `auto` tells it from content and path.
+        kind: What a row is, where the files do not say.
+        symbol: Symbol of the rows of files without symbols; for others the only one to keep.
+        columns: Our column names to the files' own, where they differ.
+        timezone: Zone of times that name none, in the files and in `start` and `end`.
+        out_of_order: The watermark is the highest event time seen minus this.
+        start: Event time of the first row to take, ISO 8601.
+        end: Event time before which the last row to take lies, ISO 8601.
+        speed: `max`, or how many seconds of event time pass in a second.
+        order: `merge` reads several files as one stream by event time, `sequence` one
+            after the other.
+        batch_rows: Most rows in one batch; the result does not depend on it.
+        strict: Fail on the first row that cannot be taken, instead of rejecting it.
+    """
+
+    path: Annotated[str | tuple[str, ...], BeforeValidator(_as_texts)]
+    format: Literal["auto"] | Format = "auto"
+    kind: Literal["trades", "quotes"] | None = None
+    symbol: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    timezone: str = "UTC"
+    out_of_order: Duration = "1s"
+    start: Annotated[str | None, BeforeValidator(_as_text)] = None
+    end: Annotated[str | None, BeforeValidator(_as_text)] = None
+    speed: Literal["max"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "max"
+    order: Literal["merge", "sequence"] = "merge"
+    batch_rows: int = Field(default=65_536, ge=1)
+    strict: bool = False
+
+    type_name: ClassVar[str]
+    outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
+    side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
+
+    def __post_init__(self) -> None:
+        start, end = self._range()
+        if start >= end:
+            msg = f"`end` must be after `start` ({self.start}), was {self.end}"
+            raise ConfigError(msg, parameter="end")
+
+    def _range(self) -> tuple[int, int]:
+        start, end = self.start, self.end
+        return (
+            TIME_MIN if start is None else moment_ns(start, self.timezone, "start"),
+            TIME_MAX if end is None else moment_ns(end, self.timezone, "end"),
+        )
+
+    def _files(self) -> list[Path]:
+        return find_files((self.path,) if isinstance(self.path, str) else self.path)
+
+    def _file_set(self, files: list[Path], wanted: frozenset[str] | None) -> FileSet:
+        options = ReadOptions(
+            kind=self.kind,
+            symbol=self.symbol,
+            columns=self.columns,
+            timezone=self.timezone,
+            batch_rows=self.batch_rows,
+            strict=self.strict,
+            wanted=wanted,
+        )
+        return FileSet(files, self.format, options)
+
+    def schema(self) -> Schema:
+        """Return the columns of the first file.
+
+        Raises:
+            InputError: If there is no file, or it cannot be read.
+        """
+        return self._file_set(self._files()[:1], None).schema()
+
+    async def open(self, context: NodeContext) -> _ReplayReader:
+        """Look at all files and start reading.
+
+        Raises:
+            InputError: If there is no file, one cannot be read, or their columns differ.
+        """
+        wanted = context.columns
+        files = self._file_set(self._files(), wanted)
+        reader = await asyncio.to_thread(files.open, context.symbols, self.order)
+        start, end = self._range()
+        feed = Feed(reader, bound=duration_ns(self.out_of_order), start=start, end=end)
+        pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
+        return _ReplayReader(feed, pacer, context)
+
+
+class _ReplayReader:
+    def __init__(self, feed: Feed, pacer: Pacer | None, context: NodeContext) -> None:
+        self.schema = feed.schema
+        self._feed = feed
+        self._pacer = pacer
+        self._account = context.account
+        self._fraction = 0.0
+        self._held: Batch | None = None
+        self._ahead: ReadAhead[Given] = ReadAhead(feed.next, _BATCHES_AHEAD)
+
+    async def read(self) -> Sequence[tuple[str, Batch]] | None:
+        given: list[tuple[str, Batch]] = []
+        while not given:
+            if self._held is not None:
+                return [("out", await self._due(self._held))]
+            step = await self._ahead.get()
+            if step is None:
+                self._fraction = 1.0
+                return None
+            given = self._taken(step)
+        return given
+
+    def _taken(self, step: Given) -> list[tuple[str, Batch]]:
+        account = self._account
+        account.rows_in += step.filtered + step.rejected_rows
+        account.add("filtered", step.filtered)
+        account.add("rejected", step.rejected_rows)
+        self._fraction = step.fraction
+        given = [] if step.rejected is None else [("rejected", step.rejected)]
+        if step.batch is not None:
+            if self._pacer is None:
+                account.rows_in += len(step.batch)
+                given.append(("out", step.batch))
+            else:
+                self._held = step.batch
+        return given
+
+    async def _due(self, batch: Batch) -> Batch:
+        assert self._pacer is not None  # noqa: S101 - only a paced reader holds rows
+        rows = await self._pacer.wait(batch)
+        self._held = None if rows == len(batch) else batch.slice(rows, len(batch))
+        self._account.rows_in += rows
+        return batch if rows == len(batch) else batch.slice(0, rows)
+
+    def fraction(self) -> float | None:
+        return self._fraction
+
+    async def close(self) -> None:
+        await self._ahead.close()
+        self._feed.close()
