@@ -94,7 +94,7 @@ def run_demo(
     demo = DemoResult(
         run=result,
         checks=checks,
-        outputs=_written(outputs),
+        outputs=_written(outputs, page=not result.interrupted),
         page=None if result.interrupted else outputs.page,
         rows=result.rows_read,
         bars=sum(result.ledger[f"{one}_bars"].created for one in ("trade", "quote")),
@@ -128,12 +128,12 @@ def _folder(out_dir: str | Path) -> Path:
     return folder
 
 
-def _written(outputs: Outputs) -> tuple[tuple[Path, str], ...]:
-    return (
-        (outputs.page, "the page with the chart"),
+def _written(outputs: Outputs, *, page: bool) -> tuple[tuple[Path, str], ...]:
+    files = (
         (outputs.database, "tables trade_bars and quote_bars, exact decimals"),
         (outputs.bars("trades"), f"OHLCV bars of {EVERY}"),
         (outputs.bars("quotes"), f"bid and ask bars of {EVERY}"),
         (outputs.late("trades"), "trades too late for their bar"),
         (outputs.late("quotes"), "quotes too late for their bar"),
     )
+    return ((outputs.page, "the page with the chart"), *files) if page else files
