@@ -7,7 +7,15 @@ __all__ = ("decimal_text_to_fixed",)
 import numpy as np
 from numba import int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, INTS_OUT
+from market_data_pipeline.kernels.signatures import (
+    BYTES_IN,
+    BYTES_OUT,
+    INT32S_IN,
+    INTS_OUT,
+    Bytes,
+    Int32s,
+    Int64s,
+)
 from market_data_pipeline.kernels.status import (
     EMPTY,
     INEXACT,
@@ -23,7 +31,7 @@ _HIGHEST = 9223372036854775806
 
 
 @njit(inline="always")
-def _is_word_for_no_number(data, start, end):  # type: ignore[no-untyped-def]
+def _is_word_for_no_number(data: Bytes, start: int, end: int) -> bool:
     # nan, inf, infinity in any case; `| 32` makes a letter small.
     if end - start != 3 and end - start != 8:
         return False
@@ -34,7 +42,9 @@ def _is_word_for_no_number(data, start, end):  # type: ignore[no-untyped-def]
 
 
 @njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, int64, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
-def decimal_text_to_fixed(starts, ends, data, scale, out, status):  # type: ignore[no-untyped-def]
+def decimal_text_to_fixed(
+    starts: Int32s, ends: Int32s, data: Bytes, scale: int, out: Int64s, status: Bytes
+) -> int:
     """Convert decimal numbers, with or without an exponent, exactly.
 
     Spaces around the number are passed over. Digits past `scale` places must be zeros.
@@ -53,8 +63,8 @@ def decimal_text_to_fixed(starts, ends, data, scale, out, status):  # type: igno
     """
     bad = 0
     for i in range(starts.shape[0]):
-        k = int64(starts[i])
-        end = int64(ends[i])
+        k = int(starts[i])
+        end = int(ends[i])
         while k < end and data[k] == 32:
             k += 1
         while end > k and data[end - 1] == 32:
@@ -67,13 +77,13 @@ def decimal_text_to_fixed(starts, ends, data, scale, out, status):  # type: igno
         negative = data[k] == ord("-")
         if negative or data[k] == ord("+"):
             k += 1
-        value = int64(0)
-        exponent = int64(0)
+        value = 0
+        exponent = 0
         digits = 0
         point = False
         lost = False
         while k < end:
-            digit = int64(data[k]) - 48
+            digit = int(data[k]) - 48
             if 0 <= digit <= 9:
                 digits += 1
                 if value < _TENTH or (value == _TENTH and digit <= 7):
@@ -92,10 +102,10 @@ def decimal_text_to_fixed(starts, ends, data, scale, out, status):  # type: igno
             minus = k < end and data[k] == ord("-")
             if k < end and (minus or data[k] == ord("+")):
                 k += 1
-            power = int64(0)
+            power = 0
             first = k
             while k < end and 48 <= data[k] <= 57:
-                power = min(power * 10 + int64(data[k]) - 48, 1_000_000)
+                power = min(power * 10 + int(data[k]) - 48, 1_000_000)
                 k += 1
             if k == first:
                 digits = 0

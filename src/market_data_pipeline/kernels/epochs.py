@@ -6,11 +6,11 @@ __all__ = ("epochs_to_ns",)
 
 from numba import int64, njit
 
-from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT
+from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT, Int64s
 
 
 @njit(int64(INTS_IN, INTS_OUT), cache=True, nogil=True)
-def epochs_to_ns(values, out):  # type: ignore[no-untyped-def]
+def epochs_to_ns(values: Int64s, out: Int64s) -> int:
     """Convert times in s, ms, us or ns, each row by its own magnitude.
 
     Below 1e11 a value is seconds (to the year 5138), below 1e14 milliseconds and below

@@ -14,7 +14,15 @@ __all__ = ("floats_to_fixed", "floats_to_fixed_checked", "ints_to_fixed")
 import numpy as np
 from numba import float64, int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_OUT, FLOATS_IN, INTS_IN, INTS_OUT
+from market_data_pipeline.kernels.signatures import (
+    BYTES_OUT,
+    FLOATS_IN,
+    INTS_IN,
+    INTS_OUT,
+    Bytes,
+    Floats,
+    Int64s,
+)
 from market_data_pipeline.kernels.status import INEXACT, NOT_FINITE, OK, OVERFLOW, UNSURE
 
 _SHIFT = 6755399441055744.0  # 1.5 * 2**52: adding it rounds half to even to an integer
@@ -24,7 +32,7 @@ _POWERS = np.array([10**i for i in range(19)], np.int64)
 
 
 @njit(int64(FLOATS_IN, float64, INTS_OUT), cache=True, nogil=True, error_model="numpy")
-def floats_to_fixed(values, factor, out):  # type: ignore[no-untyped-def]
+def floats_to_fixed(values: Floats, factor: float, out: Int64s) -> int:
     """Convert floats whose fixed-point value is below 2**51; count the others.
 
     Branch-free, so that it runs in vector registers.
@@ -48,7 +56,7 @@ def floats_to_fixed(values, factor, out):  # type: ignore[no-untyped-def]
 
 
 @njit(int64(FLOATS_IN, int64, INTS_OUT, BYTES_OUT), cache=True, nogil=True, error_model="numpy")
-def floats_to_fixed_checked(values, scale, out, status):  # type: ignore[no-untyped-def]
+def floats_to_fixed_checked(values: Floats, scale: int, out: Int64s, status: Bytes) -> int:
     """Convert floats and say of each row what came of it.
 
     Args:
@@ -78,7 +86,7 @@ def floats_to_fixed_checked(values, scale, out, status):  # type: ignore[no-unty
         c = np.rint(x * factor)
         if abs(c) < _EXACT:
             if c / factor == x:
-                out[i] = int64(c)
+                out[i] = int(c)
                 status[i] = OK
             else:
                 status[i] = INEXACT
@@ -93,8 +101,8 @@ def floats_to_fixed_checked(values, scale, out, status):  # type: ignore[no-unty
                 break
             if c / power == x:
                 rest = _POWERS[scale - places]
-                if abs(int64(c)) <= 9223372036854775806 // rest:
-                    out[i] = int64(c) * rest
+                if abs(int(c)) <= 9223372036854775806 // rest:
+                    out[i] = int(c) * rest
                     status[i] = OK
                 else:
                     status[i] = OVERFLOW
@@ -108,7 +116,7 @@ def floats_to_fixed_checked(values, scale, out, status):  # type: ignore[no-unty
 
 
 @njit(int64(INTS_IN, int64, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
-def ints_to_fixed(values, factor, out, status):  # type: ignore[no-untyped-def]
+def ints_to_fixed(values: Int64s, factor: int, out: Int64s, status: Bytes) -> int:
     """Multiply integers by a power of ten, refusing those that leave the range.
 
     Args:

@@ -6,13 +6,20 @@ __all__ = ("gather_text",)
 
 from numba import int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, INT32S_OUT
+from market_data_pipeline.kernels.signatures import (
+    BYTES_IN,
+    BYTES_OUT,
+    INT32S_IN,
+    INT32S_OUT,
+    Bytes,
+    Int32s,
+)
 
 _QUOTE = 34
 
 
 @njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, INT32S_OUT, BYTES_OUT), cache=True, nogil=True)
-def gather_text(starts, ends, data, offsets, out):  # type: ignore[no-untyped-def]
+def gather_text(starts: Int32s, ends: Int32s, data: Bytes, offsets: Int32s, out: Bytes) -> int:
     """Copy fields one after the other, a doubled quote in a quoted field as one.
 
     Args:
@@ -25,10 +32,10 @@ def gather_text(starts, ends, data, offsets, out):  # type: ignore[no-untyped-de
     Returns:
         How many bytes of `out` are used.
     """
-    at = int64(0)
+    at = 0
     offsets[0] = 0
     for i in range(starts.shape[0]):
-        start = int64(starts[i])
+        start = int(starts[i])
         quoted = start > 0 and data[start - 1] == _QUOTE
         k = start
         while k < ends[i]:

@@ -6,14 +6,24 @@ __all__ = ("integer_text_to_ints",)
 
 from numba import int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, INTS_OUT
+from market_data_pipeline.kernels.signatures import (
+    BYTES_IN,
+    BYTES_OUT,
+    INT32S_IN,
+    INTS_OUT,
+    Bytes,
+    Int32s,
+    Int64s,
+)
 from market_data_pipeline.kernels.status import EMPTY, MALFORMED, OK, OVERFLOW
 
 _TENTH = 922337203685477580  # of the highest int64, whose last digit is 7
 
 
 @njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
-def integer_text_to_ints(starts, ends, data, out, status):  # type: ignore[no-untyped-def]
+def integer_text_to_ints(
+    starts: Int32s, ends: Int32s, data: Bytes, out: Int64s, status: Bytes
+) -> int:
     """Convert integers written in decimal digits, with or without a sign.
 
     Args:
@@ -28,8 +38,8 @@ def integer_text_to_ints(starts, ends, data, out, status):  # type: ignore[no-un
     """
     bad = 0
     for i in range(starts.shape[0]):
-        k = int64(starts[i])
-        end = int64(ends[i])
+        k = int(starts[i])
+        end = int(ends[i])
         while k < end and data[k] == 32:
             k += 1
         while end > k and data[end - 1] == 32:
@@ -43,9 +53,9 @@ def integer_text_to_ints(starts, ends, data, out, status):  # type: ignore[no-un
         if negative or data[k] == ord("+"):
             k += 1
         code = MALFORMED if k == end else OK
-        value = int64(0)
+        value = 0
         while k < end:
-            digit = int64(data[k]) - 48
+            digit = int(data[k]) - 48
             if digit < 0 or digit > 9:
                 code = MALFORMED
                 break

@@ -6,12 +6,12 @@ __all__ = ("local_to_utc",)
 
 from numba import int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_OUT, INTS_IN, INTS_OUT
+from market_data_pipeline.kernels.signatures import BYTES_OUT, INTS_IN, INTS_OUT, Bytes, Int64s
 from market_data_pipeline.kernels.status import LOCAL, NONEXISTENT, OK
 
 
 @njit(int64(INTS_IN, INTS_IN, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
-def local_to_utc(starts, offsets, times, status):  # type: ignore[no-untyped-def]
+def local_to_utc(starts: Int64s, offsets: Int64s, times: Int64s, status: Bytes) -> int:
     """Convert, in place, the times whose status is `LOCAL`.
 
     A local time that the clocks show twice is the first of the two; one that they jump

@@ -6,17 +6,19 @@ __all__ = ("side_text_to_chars",)
 
 from numba import int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN
+from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, Bytes, Int32s
 from market_data_pipeline.kernels.status import MALFORMED, OK
 
 
 @njit(inline="always")
-def _letter(data, k):  # type: ignore[no-untyped-def]
-    return data[k] | 32
+def _letter(data: Bytes, k: int) -> int:
+    return int(data[k]) | 32
 
 
 @njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, BYTES_OUT, BYTES_OUT), cache=True, nogil=True)
-def side_text_to_chars(starts, ends, data, out, status):  # type: ignore[no-untyped-def]
+def side_text_to_chars(
+    starts: Int32s, ends: Int32s, data: Bytes, out: Bytes, status: Bytes
+) -> int:
     """Convert the aggressor's side to `B` (bought), `A` (sold) or `N` (unknown).
 
     In any case: `b`, `buy`, `buyer`, `bid` and `1` are `B`; `a`, `ask`, `s`, `sell`,
@@ -34,8 +36,8 @@ def side_text_to_chars(starts, ends, data, out, status):  # type: ignore[no-unty
     """
     bad = 0
     for i in range(starts.shape[0]):
-        k = int64(starts[i])
-        end = int64(ends[i])
+        k = int(starts[i])
+        end = int(ends[i])
         while k < end and data[k] == 32:
             k += 1
         while end > k and data[end - 1] == 32:
@@ -68,10 +70,10 @@ def side_text_to_chars(starts, ends, data, out, status):  # type: ignore[no-unty
                 side = ord("A")
             elif a == ord("s") and b == ord("e") and c == ord("l") and d == ord("l"):
                 side = ord("A") if n == 4 or (n == 6 and tail) else 0
-            elif a == ord("n") and b == ord("o") and c == ord("n") and d == ord("e") and n == 4:
-                side = ord("N")
-            elif a == ord("u") and b == ord("n") and c == ord("k") and d == ord("n") and n == 7:
-                side = ord("N")
+            else:
+                none = a == ord("n") and b == ord("o") and c == ord("n") and d == ord("e")
+                unknown = a == ord("u") and b == ord("n") and c == ord("k") and d == ord("n")
+                side = ord("N") if (none and n == 4) or (unknown and n == 7) else 0
         out[i] = side
         status[i] = OK if side else MALFORMED
         bad += side == 0

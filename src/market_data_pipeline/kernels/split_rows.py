@@ -1,5 +1,7 @@
 """Delimited text to the places of its fields."""
 
+# ruff: noqa: FBT001 - kernels have no keywords
+
 from __future__ import annotations
 
 __all__ = ("BAD_QUOTE", "split_rows")
@@ -9,7 +11,14 @@ from typing import Final
 from numba import boolean, int32, int64, njit, uint8
 from numba.core.types import Array, UniTuple
 
-from market_data_pipeline.kernels.signatures import BYTES_IN, INT32S_OUT, INTS_IN
+from market_data_pipeline.kernels.signatures import (
+    BYTES_IN,
+    INT32S_OUT,
+    INTS_IN,
+    Bytes,
+    Int32s,
+    Int64s,
+)
 
 BAD_QUOTE: Final = -1
 """Stands for the number of fields of a row with text after a closing quote."""
@@ -21,13 +30,22 @@ _RETURN = 13
 
 
 @njit(
-    UniTuple(int64, 2)(BYTES_IN, int64, uint8, INTS_IN, boolean, _PLACES, _PLACES, INT32S_OUT),
+    UniTuple(int64, 2)(  # type: ignore[no-untyped-call]
+        BYTES_IN, int64, uint8, INTS_IN, boolean, _PLACES, _PLACES, INT32S_OUT
+    ),
     cache=True,
     nogil=True,
 )
-def split_rows(  # type: ignore[no-untyped-def]
-    data, position, delimiter, slots, at_end, starts, ends, counts
-):
+def split_rows(
+    data: Bytes,
+    position: int,
+    delimiter: int,
+    slots: Int64s,
+    at_end: bool,
+    starts: Int32s,
+    ends: Int32s,
+    counts: Int32s,
+) -> tuple[int, int]:
     """Find the fields of as many whole rows as there are and fit.
 
     A field may stand in double quotes and then hold delimiters, line ends and doubled
@@ -61,7 +79,7 @@ def split_rows(  # type: ignore[no-untyped-def]
             k += 2
             continue
         line = k
-        count = int64(0)
+        count = 0
         sound = True
         whole = False
         while True:

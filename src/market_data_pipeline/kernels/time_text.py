@@ -1,5 +1,7 @@
 """Text of ISO 8601 times, dates and epochs to nanoseconds."""
 
+# ruff: noqa: FBT001, PLR1714 - kernels have no keywords, and sets would be built each time
+
 from __future__ import annotations
 
 __all__ = ("time_text_to_ns",)
@@ -7,7 +9,15 @@ __all__ = ("time_text_to_ns",)
 import numpy as np
 from numba import boolean, int64, njit
 
-from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, INTS_OUT
+from market_data_pipeline.kernels.signatures import (
+    BYTES_IN,
+    BYTES_OUT,
+    INT32S_IN,
+    INTS_OUT,
+    Bytes,
+    Int32s,
+    Int64s,
+)
 from market_data_pipeline.kernels.status import EMPTY, INEXACT, LOCAL, MALFORMED, OK, OVERFLOW
 
 _POWERS = np.array([10**i for i in range(19)], np.int64)
@@ -15,17 +25,17 @@ _MONTH_DAYS = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int6
 
 
 @njit(inline="always")
-def _two(data, k):  # type: ignore[no-untyped-def]
+def _two(data: Bytes, k: int) -> int:
     # The number of two digits, or one that no check lets pass.
-    a = int64(data[k]) - 48
-    b = int64(data[k + 1]) - 48
+    a = int(data[k]) - 48
+    b = int(data[k + 1]) - 48
     if a < 0 or a > 9 or b < 0 or b > 9:
-        return int64(10_000)
+        return 10_000
     return a * 10 + b
 
 
 @njit(inline="always")
-def _days(year, month, day):  # type: ignore[no-untyped-def]
+def _days(year: int, month: int, day: int) -> int:
     # Days since 1970-01-01 of the proleptic Gregorian calendar, years from 1 on.
     y = year - (month <= 2)
     era = y // 400
@@ -34,21 +44,21 @@ def _days(year, month, day):  # type: ignore[no-untyped-def]
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-@njit
-def _epoch(data, k, end):  # type: ignore[no-untyped-def]
+@njit(nogil=True)
+def _epoch(data: Bytes, k: int, end: int) -> tuple[int, int]:
     # (code, ns) of a number of s, ms, us or ns, fraction allowed.
     negative = data[k] == ord("-")
     if negative or data[k] == ord("+"):
         k += 1
     first = k
-    value = int64(0)
+    value = 0
     while k < end and 48 <= data[k] <= 57:
         if k - first >= 19 or value > 922337203685477579:
-            return OVERFLOW, int64(0)
-        value = value * 10 + int64(data[k]) - 48
+            return OVERFLOW, 0
+        value = value * 10 + int(data[k]) - 48
         k += 1
     if k == first:
-        return MALFORMED, int64(0)
+        return MALFORMED, 0
     places = 0
     if value < 100_000_000_000:
         places = 9
@@ -57,39 +67,39 @@ def _epoch(data, k, end):  # type: ignore[no-untyped-def]
     elif value < 100_000_000_000_000_000:
         places = 3
     if value > 9223372036854775806 // _POWERS[places]:
-        return OVERFLOW, int64(0)
+        return OVERFLOW, 0
     value *= _POWERS[places]
     if k < end and data[k] == ord("."):
         k += 1
         if k == end:
-            return MALFORMED, int64(0)
+            return MALFORMED, 0
         while k < end and 48 <= data[k] <= 57:
             places -= 1
             if places >= 0:
-                step = (int64(data[k]) - 48) * _POWERS[places]
+                step = (int(data[k]) - 48) * _POWERS[places]
                 if value > 9223372036854775806 - step:
-                    return OVERFLOW, int64(0)
+                    return OVERFLOW, 0
                 value += step
             elif data[k] != 48:
-                return INEXACT, int64(0)
+                return INEXACT, 0
             k += 1
     if k != end:
-        return MALFORMED, int64(0)
+        return MALFORMED, 0
     return OK, -value if negative else value
 
 
-@njit
-def _clock(data, k, end, day_ns, utc):  # type: ignore[no-untyped-def]
+@njit(nogil=True)
+def _clock(data: Bytes, k: int, end: int, day_ns: int, utc: bool) -> tuple[int, int]:
     # (code, ns) of `hh:mm[:ss[.f]][zone]` on the day that starts at `day_ns`.
     if end - k < 5 or data[k + 2] != ord(":"):
-        return MALFORMED, int64(0)
-    hour, minute, second = _two(data, k), _two(data, k + 3), int64(0)
+        return MALFORMED, 0
+    hour, minute, second = _two(data, k), _two(data, k + 3), 0
     k += 5
-    fraction = int64(0)
+    fraction = 0
     code = OK
     if k < end and data[k] == ord(":"):
         if end - k < 3:
-            return MALFORMED, int64(0)
+            return MALFORMED, 0
         second = _two(data, k + 1)
         k += 3
         if k < end and (data[k] == ord(".") or data[k] == ord(",")):
@@ -98,16 +108,16 @@ def _clock(data, k, end, day_ns, utc):  # type: ignore[no-untyped-def]
             while k < end and 48 <= data[k] <= 57:
                 places -= 1
                 if places >= 0:
-                    fraction = fraction * 10 + int64(data[k]) - 48
+                    fraction = fraction * 10 + int(data[k]) - 48
                 elif data[k] != 48:
                     code = INEXACT
                 k += 1
             if places == 9:
-                return MALFORMED, int64(0)
+                return MALFORMED, 0
             if places > 0:
                 fraction *= _POWERS[places]
     if hour > 23 or minute > 59 or second > 59:
-        return MALFORMED, int64(0)
+        return MALFORMED, 0
     ns = day_ns + (hour * 3600 + minute * 60 + second) * 1_000_000_000 + fraction
     if k < end and data[k] == 32:
         k += 1
@@ -120,20 +130,22 @@ def _clock(data, k, end, day_ns, utc):  # type: ignore[no-untyped-def]
         return code, ns
     minus = data[k] == ord("-")
     if not minus and data[k] != ord("+"):
-        return MALFORMED, int64(0)
+        return MALFORMED, 0
     colon = left == 6 and data[k + 3] == ord(":")
     if left != 3 and left != 5 and not colon:
-        return MALFORMED, int64(0)
+        return MALFORMED, 0
     hours = _two(data, k + 1)
-    minutes = int64(0) if left == 3 else _two(data, k + 3 + colon)
+    minutes = 0 if left == 3 else _two(data, k + 3 + colon)
     if hours > 23 or minutes > 59:
-        return MALFORMED, int64(0)
+        return MALFORMED, 0
     offset = (hours * 3600 + minutes * 60) * 1_000_000_000
     return code, ns + offset if minus else ns - offset
 
 
 @njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, boolean, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
-def time_text_to_ns(starts, ends, data, utc, out, status):  # type: ignore[no-untyped-def]
+def time_text_to_ns(
+    starts: Int32s, ends: Int32s, data: Bytes, utc: bool, out: Int64s, status: Bytes
+) -> int:
     """Convert `YYYY-MM-DD`, ISO 8601 times, and numbers since the UNIX epoch.
 
     A time of day follows a `T` or a space; it has up to nine places of a second and a
@@ -154,23 +166,23 @@ def time_text_to_ns(starts, ends, data, utc, out, status):  # type: ignore[no-un
     """
     bad = 0
     for i in range(starts.shape[0]):
-        k = int64(starts[i])
-        end = int64(ends[i])
+        k = int(starts[i])
+        end = int(ends[i])
         while k < end and data[k] == 32:
             k += 1
         while end > k and data[end - 1] == 32:
             end -= 1
         code = OK
-        ns = int64(0)
+        ns = 0
         dash = data[k + 4] if end - k >= 10 else 0
         if k == end:
             code = EMPTY
         elif (dash == ord("-") or dash == ord("/")) and data[k + 7] == dash:
             year = _two(data, k) * 100 + _two(data, k + 2)
             month, day = _two(data, k + 5), _two(data, k + 8)
-            if year > 9_999 or month < 1 or month > 12 or day < 1 or day > _MONTH_DAYS[month - 1]:
-                code = MALFORMED
-            elif month == 2 and day == 29 and (year % 4 or (year % 100 == 0 and year % 400)):
+            short = month == 2 and (year % 4 != 0 or (year % 100 == 0 and year % 400 != 0))
+            sound = year <= 9_999 and 1 <= month <= 12 and day >= 1
+            if not sound or day > _MONTH_DAYS[month - 1] - short:
                 code = MALFORMED
             elif year < 1678 or year > 2261:
                 code = OVERFLOW

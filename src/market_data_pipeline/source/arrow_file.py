@@ -21,7 +21,6 @@ from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.symbols import SymbolTable
 
 _FILE_MAGIC: Final = b"ARROW1"
-_OLD_MAGIC: Final = b"FEA1"
 
 
 def peek_schema(path: Path, options: ReadOptions) -> Schema:
@@ -106,30 +105,28 @@ class _File:
             magic = self._mapped.read(len(_FILE_MAGIC))
             self._mapped.seek(0)
             self._is_file = magic == _FILE_MAGIC
-            if magic[: len(_OLD_MAGIC)] == _OLD_MAGIC:
-                msg = "this is a Feather file of version 1; write it again with version 2"
-                raise InputError(msg, place=str(path))
             open_ = ipc.open_file if self._is_file else ipc.open_stream
             self._reader = open_(self._mapped)
         except (pa.ArrowException, OSError) as err:
             self._mapped.close()
             msg = f"this is no Arrow IPC file: {err}"
             raise InputError(msg, place=str(path)) from err
-        except InputError:
-            self._mapped.close()
-            raise
         self.schema: pa.Schema = self._reader.schema
+        self._given = 0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         if self._is_file:
             for index in range(self._reader.num_record_batches):
+                self._given = index + 1
                 yield self._reader.get_batch(index)
         else:
             yield from self._reader
 
     def fraction(self) -> float:
-        size = self._mapped.size()
-        return min(self._mapped.tell() / size, 1.0) if size else 1.0
+        if self._is_file:
+            count: int = self._reader.num_record_batches
+            return self._given / count if count else 1.0
+        return min(float(self._mapped.tell() / self._mapped.size()), 1.0)
 
     def close(self) -> None:
         self._mapped.close()

@@ -18,7 +18,7 @@ __all__ = (
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ class Text:
         return len(self.starts)
 
 
-Column = pa.Array | Text
+Column: TypeAlias = "pa.Array | Text"
 
 
 def text_of(array: pa.Array) -> Text:

@@ -12,7 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from market_data_pipeline.errors import ColumnError
+from market_data_pipeline.errors import ColumnError, nearest
 from market_data_pipeline.records import QUOTE, TRADE, Field, Kind, Schema
 from market_data_pipeline.source.cells import is_text
 from market_data_pipeline.source.reader import ReadOptions
@@ -143,6 +143,12 @@ def _refuse_duplicates(place: str, names: Sequence[str]) -> None:
 def _match(place: str, names: Sequence[str], options: ReadOptions) -> dict[str, str]:
     matched: dict[str, str] = {}
     for ours, theirs in options.columns.items():
+        if ours not in _OURS:
+            msg = (
+                f"there is no `{ours}` to map a column to{nearest(ours, _OURS)} "
+                f"(names: {_listed(sorted(_OURS))})"
+            )
+            raise ColumnError(msg, place=place)
         if theirs not in names:
             msg = (
                 f"there is no column `{theirs}`, which `{ours}` is mapped to"
@@ -160,9 +166,9 @@ def _match(place: str, names: Sequence[str], options: ReadOptions) -> dict[str, 
         if ours in spelled.values():
             matched[ours] = ours
             continue
-        theirs = next((spelled[alias] for alias in aliases if alias in spelled), None)
-        if theirs is not None:
-            matched[ours] = theirs
+        alias = next((alias for alias in aliases if alias in spelled), None)
+        if alias is not None:
+            matched[ours] = spelled[alias]
     return matched
 
 

@@ -65,7 +65,7 @@ def _from_text(text: Text, zone: LocalTimes) -> Cells:
     bad = time_text_to_ns(text.starts, text.ends, text.data, zone.is_utc, out, status)
     if bad and not zone.is_utc:
         zone.to_utc(out, status)
-        bad = status.any()
+        return out, status if status.any() else None
     return out, status if bad else None
 
 

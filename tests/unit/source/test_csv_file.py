@@ -211,9 +211,7 @@ def test_rows_do_not_depend_on_how_they_are_cut(tmp_path: Path, rows: int) -> No
         assert np.array_equal(whole[name], cut[name])
 
 
-def test_rows_that_cross_blocks_are_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_that_cross_blocks_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are the same wherever the blocks of bytes are cut."""
     text = HEADER + "".join(f'2024-01-02,"S""{i}",{i}.5,1\r\n' for i in range(40))
     path = _write(tmp_path, text)
@@ -271,7 +269,7 @@ def test_missing_column_lists_what_is_there_and_the_way_out(tmp_path: Path) -> N
     assert "`--column price=THEIRS`" in message
     batch, _, _ = _read(path, columns={"price": "prise"})
     assert batch["price"].tolist() == [1_500_000_000]
-    with pytest.raises(ColumnError, match="there is no column `prize`.*nearest is `prise`"):
+    with pytest.raises(ColumnError, match=r"there is no column `prize`.*nearest is `prise`"):
         _read(path, columns={"price": "prize"})
 
 
