@@ -54,7 +54,7 @@ def render_page(demo: DemoResult, data: Mapping[str, Any]) -> str:
         demo: What the demo did.
         data: What the chart draws; see `chart_data`.
     """
-    folder = files(__package__)
+    folder = files("market_data_pipeline.demo")
     parts = {
         "TITLE": escape(_TITLE),
         "SUBTITLE": escape(
