@@ -219,13 +219,12 @@ def to_sides(column: Column) -> Cells:
     """Return words for a side as `A`, `B` or `N`, (n,) uint8; null is `N`."""
     from market_data_pipeline.kernels.side_text import side_text_to_chars
 
-    if not isinstance(column, Text):
-        if pa.types.is_dictionary(column.type):
-            return by_dictionary(column.fill_null(""), to_sides)
-        column = column.cast(pa.string())
-        if column.null_count:
-            column = column.fill_null("")
-    text = column if isinstance(column, Text) else text_of(column)
+    if isinstance(column, Text):
+        text = column
+    elif pa.types.is_dictionary(column.type):
+        return by_dictionary(filled(column, ""), to_sides)
+    else:
+        text = text_of(filled(column.cast(pa.string()), ""))
     out, codes = np.empty(len(text), np.uint8), np.empty(len(text), np.uint8)
     bad = side_text_to_chars(text.starts, text.ends, text.data, out, codes)
     return out, codes if bad else None

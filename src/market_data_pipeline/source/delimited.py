@@ -6,7 +6,7 @@ __all__ = ("DelimitedText", "Rows")
 
 import csv
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class DelimitedText:
         row = next(csv.reader([text], delimiter=chr(self._delimiter)), [])
         return tuple(name.strip() for name in row)
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str) -> NoReturn:
         raise InputError(message, place=self._blocks.place)
 
     def _fill(self) -> None:

@@ -32,27 +32,20 @@ class SymbolEncoder:
 
     def encode(self, column: Column) -> tuple[Codes, Bytes | None]:
         """Return codes, (n,) int32, and the status of each row, or None if all are `OK`."""
-        status: Bytes | None = None
-        if isinstance(column, Text):
-            column, status = to_strings(column)
-        if not pa.types.is_dictionary(column.type):
-            if pa.types.is_integer(column.type):
-                column = column.cast(pa.string())
-            column = column.dictionary_encode()
-        elif column.dictionary.null_count or not pa.types.is_string(column.type.value_type):
-            column = column.dictionary_decode().cast(pa.string()).dictionary_encode()
-        self._translate(column.dictionary)
-        nulls = column.indices.null_count
-        indices = column.indices.fill_null(0) if nulls else column.indices
+        array, status = to_strings(column) if isinstance(column, Text) else (column, None)
+        names = _as_dictionary(array)
+        self._translate(names.dictionary)
+        nulls = names.indices.null_count
+        indices = names.indices.fill_null(0) if nulls else names.indices
         codes: Codes = indices.to_numpy(zero_copy_only=False)
         if not len(self._translation):
-            return np.zeros(len(codes), np.int32), with_nulls(column, status)
+            return np.zeros(len(codes), np.int32), with_nulls(names, status)
         if not self._is_identity or codes.dtype != np.int32:
             codes = self._translation[codes]
         if self._has_empty or nulls:
             status = np.zeros(len(codes), np.uint8) if status is None else status
             status[(codes == _NONE) & (status == st.OK)] = st.EMPTY
-            status = with_nulls(column, status)
+            status = with_nulls(names, status)
         return codes, status
 
     def _translate(self, dictionary: pa.Array) -> None:
@@ -64,3 +57,12 @@ class SymbolEncoder:
         self._translation = np.array(codes, np.int32)
         self._is_identity = codes == list(range(len(codes)))
         self._has_empty = _NONE in codes
+
+
+def _as_dictionary(array: pa.Array) -> pa.DictionaryArray:
+    if not pa.types.is_dictionary(array.type):
+        texts = array.cast(pa.string()) if pa.types.is_integer(array.type) else array
+        return texts.dictionary_encode()
+    if array.dictionary.null_count or not pa.types.is_string(array.type.value_type):
+        return array.dictionary_decode().cast(pa.string()).dictionary_encode()
+    return array

@@ -45,9 +45,9 @@ def to_times(column: Column, zone: LocalTimes) -> Cells:
     if pa.types.is_dictionary(kind):
         return by_dictionary(column, lambda array: to_times(array, zone))
     if pa.types.is_date(kind):
-        column = column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
-        kind = column.type
-    if pa.types.is_timestamp(kind):
+        midnights = column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
+        values, status = _from_timestamps(midnights, zone)
+    elif pa.types.is_timestamp(kind):
         values, status = _from_timestamps(column, zone)
     elif pa.types.is_integer(kind):
         values, status = _from_epochs(*to_ints(column))

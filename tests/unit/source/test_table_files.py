@@ -340,3 +340,14 @@ def test_damaged_page_names_the_place(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match="the file is damaged after row 0"):
         _read(path)
+
+
+@pytest.mark.parametrize("nulls", [True, False])
+def test_sides_of_every_type_are_letters(write: Write, nulls: bool) -> None:
+    """Text, dictionaries and the signs of integers are sides; null is unknown."""
+    words = ["buy", None if nulls else "n"]
+    for column in (pa.array(words), pa.array(words).dictionary_encode()):
+        batch, _ = _read(write(_table(side=column)))
+        assert bytes(batch["side"]) == b"BN"
+    batch, _ = _read(write(_table(side=pa.array([1, -1], pa.int8()))))
+    assert bytes(batch["side"]) == b"BA"
