@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ("ReadSettings", "input_options")
+__all__ = ("ReadSettings", "input_options", "range_options", "replay_source")
 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from market_data_pipeline.source.replay import ReplaySource
 
 FORMATS: Final = ("auto", "csv", "parquet", "arrow", "lean", "binance")
 
@@ -119,3 +122,49 @@ def input_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def range_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add `--from` and `--to` to a command; it is given `start` and `end`."""
+    first = click.option(
+        "--from",
+        "start",
+        metavar="TIME",
+        help="Take rows from this event time on, as in 2024-05-06T09:30; in --timezone "
+        "unless it names a zone.",
+    )
+    last = click.option(
+        "--to", "end", metavar="TIME", help="Take rows before this event time; it is not included."
+    )
+    return first(last(function))
+
+
+def replay_source(
+    inputs: tuple[str, ...], settings: ReadSettings, **others: object
+) -> ReplaySource:
+    """Return the source that reads the inputs of a command.
+
+    Args:
+        inputs: Paths and patterns.
+        settings: How to read them.
+        others: Further settings of the source; those that are None are left out.
+
+    Raises:
+        ConfigError: If a setting cannot be.
+    """
+    from market_data_pipeline.source.replay import ReplaySource
+
+    given: dict[str, Any] = {key: value for key, value in others.items() if value is not None}
+    form: Any = settings.format
+    kind: Any = settings.kind
+    return ReplaySource(
+        inputs,
+        format=form,
+        kind=kind,
+        symbol=settings.symbol,
+        columns=dict(settings.columns),
+        timezone=settings.timezone,
+        batch_rows=settings.batch_rows,
+        strict=settings.strict,
+        **given,
+    )

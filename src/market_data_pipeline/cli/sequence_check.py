@@ -138,9 +138,11 @@ class SequenceCheck:
         return int(found[0]) if found else 0
 
     def gaps(self, limit: int, symbols: SymbolTable) -> Gaps:
-        """Return the gaps in the numbers, read in the way that leaves the fewest missing.
+        """Return the gaps in the numbers.
 
         Numbers may count per symbol or over a whole feed; the file does not say which.
+        They count per symbol if more than one in a hundred is used by several symbols;
+        else in the way that leaves the fewest missing.
 
         Args:
             limit: Most gaps to describe.
@@ -148,8 +150,18 @@ class SequenceCheck:
         """
         if not self._types:
             return Gaps(per_symbol=True, count=0, missing=0, largest=())
-        readings = [self._read("code", limit, symbols), self._read("-1", limit, None)]
-        return min(readings, key=lambda reading: reading.missing)
+        by_symbol = self._read("code", limit, symbols)
+        if self._are_shared():
+            return by_symbol
+        over_all = self._read("-1", limit, None)
+        return min(by_symbol, over_all, key=lambda reading: reading.missing)
+
+    def _are_shared(self) -> bool:
+        found = self._connection.execute(
+            "SELECT 100 * count(*) FILTER (n > 1) > count(*) FROM (SELECT "
+            "count(DISTINCT code) AS n FROM seen WHERE number IS NOT NULL GROUP BY number)"
+        ).fetchone()
+        return bool(found and found[0])
 
     def _read(self, key: str, limit: int, symbols: SymbolTable | None) -> Gaps:
         query = _GAPS.format(key=key)

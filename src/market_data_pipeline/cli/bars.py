@@ -1,0 +1,150 @@
+"""`mdp bars`: files of trades or quotes in, bars out."""
+
+from __future__ import annotations
+
+__all__ = ("command",)
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from market_data_pipeline.cli.codes import INTERRUPTED
+from market_data_pipeline.cli.input_options import (
+    ReadSettings,
+    input_options,
+    range_options,
+    replay_source,
+)
+from market_data_pipeline.cli.output import format_count, print_json
+
+if TYPE_CHECKING:
+    from market_data_pipeline.dag.graph import Dag
+    from market_data_pipeline.dag.results import RunResult
+
+_EPILOG = """\b
+With --json the last line of standard output is one object: rows_in, rows_out, late,
+rejected, seconds (from opening the input to the output being published),
+rows_per_second, output; and every, interrupted, covers_up_to, balanced, ledger.
+
+\b
+Exit codes:
+  0    the bars are published
+  1    failed while running; nothing half-written is left
+  2    wrong usage: no such file or column, the output exists; nothing was run
+  130  interrupted: bars of what was read are published, and it is said up to when
+       they are whole (Ctrl-C again stops at once and publishes nothing)
+
+\b
+Examples:
+  mdp bars ticks.parquet --every 1s -o bars.parquet
+  mdp bars 'data/*.csv.gz' --every 1min --column price=px --symbol ESZ5 -o bars.duckdb
+  mdp bars forex/oanda/tick/eurusd/20140506_quote.zip --every 1s -o bars.csv --json
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="Turn files of trades or quotes into bars.")
+@input_options
+@click.option("--every", required=True, metavar="DURATION", help="Width of a bar, as 1s or 5min.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    help="Where the bars go: .parquet, .csv, .jsonl or .duckdb.",
+)
+@click.option("--table", default="bars", show_default=True, help="Table of a .duckdb output.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option(
+    "--out-of-order",
+    default="1s",
+    show_default=True,
+    metavar="DURATION",
+    help="How far rows may be out of order. The watermark is the highest event time seen "
+    "minus this; a bar is done once the watermark reaches its end, and a row that comes "
+    "after that is late: counted, in no bar. `mdp inspect` tells what a file needs.",
+)
+@range_options
+@click.option(
+    "--prices",
+    type=click.Choice(["float64", "decimal"]),
+    help="How .parquet holds prices: the nearest float64 (the default), or exact decimals; "
+    "the other formats are always exact.",
+)
+@click.option("--late", "late_path", metavar="FILE", help="Keep the late rows here.")
+@click.option("--rejected", "rejected_path", metavar="FILE", help="Keep rejected rows here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on the last line.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    settings: ReadSettings,
+    every: str,
+    output: str,
+    table: str,
+    overwrite: bool,  # noqa: FBT001
+    out_of_order: str,
+    start: str | None,
+    end: str | None,
+    prices: str | None,
+    late_path: str | None,
+    rejected_path: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Turn files of trades or quotes into bars.
+
+    INPUT is one or more files or patterns; they are merged by event time. Trades become
+    open, high, low, close, volume, vwap and count; quotes become open, high, low and close
+    of bid and ask. A bar covers [ts_open, ts_close), and a window without rows has none.
+    """
+    from market_data_pipeline.cli.executing import execute, interruption, result_dict
+    from market_data_pipeline.cli.outputs import sink_for
+    from market_data_pipeline.dag.graph import Dag, Edge
+    from market_data_pipeline.spec.registry import find
+
+    source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
+    dag = Dag("bars")
+    dag.add(source, name="input")
+    dag.add(find("operator", "bars")(every), name="bars", inputs=[Edge("input")])
+    sink = sink_for(output, overwrite=overwrite, prices=prices, table=table)
+    dag.add(sink, name="output", inputs=[Edge("bars")])
+    sides = (
+        ("late", late_path, Edge("bars", "late")),
+        ("rejected", rejected_path, Edge("input", "rejected")),
+    )
+    for name, path, edge in sides:
+        if path is not None:
+            side = sink_for(path, overwrite=overwrite, table=name)
+            dag.add(side, name=name, inputs=[edge])
+    result, watermark = execute(dag)
+    done = result_dict(result, watermark) | {
+        "rows_out": result.ledger["output"].rows_out,
+        "output": output,
+        "every": every,
+    }
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(_report(result, done, dag))
+    if result.interrupted:
+        click.echo(interruption(watermark), err=True)
+        ctx.exit(INTERRUPTED)
+
+
+def _report(result: RunResult, done: dict[str, Any], dag: Dag) -> str:
+    from market_data_pipeline.cli.summary import format_ledger, format_rate
+
+    rate = format_rate(done["rows_in"], done["seconds"])
+    bars = (
+        f"{done['output']}: {format_count(done['rows_out'])} bars of {done['every']} from {rate}"
+    )
+    lines = [bars, "", format_ledger(result.ledger)]
+    if done["late"] and "late" not in dag.nodes:
+        lines.append(
+            f"{format_count(done['late'])} late rows are in no bar: raise --out-of-order, "
+            "or keep them with --late FILE"
+        )
+    if done["rejected"] and "rejected" not in dag.nodes:
+        lines.append(
+            f"{format_count(done['rejected'])} rows could not be taken: see why with "
+            "--rejected FILE or `mdp inspect`"
+        )
+    return "\n".join(lines)
