@@ -11,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 from market_data_pipeline.cli.bar_files import KEYS
 from market_data_pipeline.cli.output import format_time
+
+_pc: Any = compute  # its functions are made at run time, unseen by type checkers
 
 Positions = npt.NDArray[np.int64]
 
@@ -119,19 +121,19 @@ def _pair(a: pa.Table, b: pa.Table) -> tuple[Positions, Positions, Positions, Po
         .join(_keyed(b, "row_b"), [*KEYS, "occurrence"], join_type="full outer")
         .sort_by([("ts_open", "ascending"), ("symbol", "ascending"), ("occurrence", "ascending")])
     )
-    in_a, in_b = pc.is_valid(joined["row_a"]), pc.is_valid(joined["row_b"])
-    both = joined.filter(pc.and_(in_a, in_b))
+    in_a, in_b = _pc.is_valid(joined["row_a"]), _pc.is_valid(joined["row_b"])
+    both = joined.filter(_pc.and_(in_a, in_b))
     return (
         both["row_a"].to_numpy(),
         both["row_b"].to_numpy(),
-        joined.filter(pc.invert(in_b))["row_a"].to_numpy(),
-        joined.filter(pc.invert(in_a))["row_b"].to_numpy(),
+        joined.filter(_pc.invert(in_b))["row_a"].to_numpy(),
+        joined.filter(_pc.invert(in_a))["row_b"].to_numpy(),
     )
 
 
 def _keyed(table: pa.Table, position: str) -> pa.Table:
     """Return the keys with each row's position, and its number among those of one key."""
-    codes = pc.rank(table["symbol"], tiebreaker="dense").to_numpy()
+    codes = _pc.rank(table["symbol"], tiebreaker="dense").to_numpy()
     times = table["ts_open"].to_numpy()
     order = np.lexsort((times, codes))
     starts = np.ones(len(order), bool)
@@ -149,9 +151,11 @@ def _keyed(table: pa.Table, position: str) -> pa.Table:
 
 def _unequal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     a, b = _comparable(a, b)
-    same = pc.fill_null(pc.equal(a, b), False)
-    same = pc.or_(same, pc.and_(pc.is_null(a, nan_is_null=True), pc.is_null(b, nan_is_null=True)))
-    result: npt.NDArray[np.bool_] = pc.invert(same).to_numpy()
+    same = _pc.fill_null(_pc.equal(a, b), False)
+    same = _pc.or_(
+        same, _pc.and_(_pc.is_null(a, nan_is_null=True), _pc.is_null(b, nan_is_null=True))
+    )
+    result: npt.NDArray[np.bool_] = _pc.invert(same).to_numpy()
     return result
 
 

@@ -6,10 +6,10 @@ __all__ = ("KEYS", "load_bars")
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 from market_data_pipeline.errors import (
     ColumnError,
@@ -19,6 +19,7 @@ from market_data_pipeline.errors import (
     nearest,
 )
 
+_pc: Any = compute  # its functions are made at run time, unseen by type checkers
 KEYS: Final = ("symbol", "ts_open")
 _EXACT: Final = pa.decimal128(38, 9)
 _TIME: Final = pa.timestamp("ns", "UTC")
@@ -167,9 +168,9 @@ def _nanoseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64())
     text = column.cast(pa.string())
-    if not pc.any(pc.match_substring(text, "-"), skip_nulls=True).as_py():
+    if not _pc.any(_pc.match_substring(text, "-"), skip_nulls=True).as_py():
         return text.cast(pa.int64())
-    zoned = pc.all(pc.ends_with(text, "Z"), skip_nulls=True).as_py()
+    zoned = _pc.all(_pc.ends_with(text, "Z"), skip_nulls=True).as_py()
     return text.cast(_TIME if zoned else pa.timestamp("ns")).cast(pa.int64())
 
 

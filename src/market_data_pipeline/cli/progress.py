@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.dag.runtime import Run
 
 _TIME_MAX = (1 << 63) - 1
+_TO_SECONDS = len("2024-05-06T09:30:00")
 
 
 class RunWatch:
@@ -30,7 +31,7 @@ class RunWatch:
     def __init__(self, display: Any = None) -> None:
         self.watermark: int | None = None
         self._display = display
-        self._task = None if display is None else display.add_task("reading", total=None)
+        self._task = None if display is None else _task(display)
         self._told = False
 
     def __call__(self, run: Run) -> None:
@@ -55,9 +56,13 @@ class RunWatch:
             completed=read,
             total=None if not fraction else max(read, round(read / fraction)),
             rows=format_count(read),
-            time=format_time(self.watermark) or "",
+            time=(format_time(self.watermark) or "")[:_TO_SECONDS],
             description="draining" if run.interrupted else "reading",
         )
+
+
+def _task(display: Any) -> Any:
+    return display.add_task("preparing", total=None, rows="0", time="")
 
 
 @contextmanager

@@ -8,14 +8,14 @@ import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 from market_data_pipeline.arrow_text import column_text, json_text
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.arrow_rows import ArrowRows
 
-_pc: Any = pc  # its functions are made at run time, unseen by type checkers
+_pc: Any = compute  # its functions are made at run time, unseen by type checkers
 
 
 class RowPrinter:
