@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.records import TRADE, UNDEFINED
 from market_data_pipeline.symbols import SymbolTable
-
 from support.bar_oracle import Bar, Tick, bars_and_late
 
 SCHEMA = TRADE.only(["ts_event", "symbol", "price", "size"])
@@ -45,6 +43,7 @@ class Driver:
         self.operator = Bars(every=f"{WIDTH}ns").build(
             NodeContext("bars", self.symbols, self.account)
         )
+        self.outputs: list[tuple[str, Batch]] = []
         self.bars: list[Bar] = []
         self.late: list[Tick] = []
 
@@ -69,8 +68,12 @@ class Driver:
         self.account.rows_in += len(batch)
         self.take(self.operator.process(batch))
 
-    def take(self, outputs: object) -> None:
-        for port, batch in outputs:  # type: ignore[attr-defined]
+    def take(self, outputs: Outputs) -> None:
+        self.outputs += outputs
+
+    def read(self) -> None:
+        """Read what came out, only at the end: what was given must not change later."""
+        for port, batch in self.outputs:
             columns = {name: column.tolist() for name, column in batch.columns.items()}
             names = [self.symbols.name(code) for code in columns["symbol"]]
             if port == "late":
@@ -105,6 +108,7 @@ def test_bars_and_late_rows_are_those_of_the_oracle(
     for piece in pieces(rows, at):
         driver.feed(piece, explicit=explicit)
     driver.take(driver.operator.finish())
+    driver.read()
     expected, late = bars_and_late(rows, WIDTH, out_of_order)
     assert len(driver.bars) == len(set(driver.bars))
     assert set(driver.bars) == expected
@@ -130,6 +134,7 @@ def test_order_of_arrival_within_the_bound_makes_no_difference(
     shuffled.feed([row for _, row in delayed])
     for driver in (straight, shuffled):
         driver.take(driver.operator.finish())
+        driver.read()
     assert shuffled.late == []
     assert set(shuffled.bars) == set(straight.bars)
 
@@ -153,6 +158,7 @@ def test_a_restored_operator_goes_on_as_if_it_had_never_stopped(
             assert driver.account.held == held
         driver.feed(piece)
     driver.take(driver.operator.finish())
+    driver.read()
     expected, late = bars_and_late(rows, WIDTH, out_of_order)
     assert set(driver.bars) == expected
     assert driver.late == late

@@ -70,15 +70,20 @@ class Ledger:
         return not any(account.unaccounted for account in self.accounts)
 
     def check(self) -> None:
-        """Do nothing if every row is accounted for.
+        """Do nothing if every row is accounted for and none is left inside, at the end.
 
         Raises:
-            LedgerError: If rows are missing or too many somewhere.
+            LedgerError: If rows are missing, too many or still held somewhere.
         """
         odd: Iterable[Account] = [a for a in self.accounts if a.unaccounted]
         if odd:
             where = ", ".join(f"`{a.node}` by {a.unaccounted}" for a in odd)
             msg = f"the ledger does not balance: {where}"
+            raise LedgerError(msg)
+        stuck = [a for a in self.accounts if a.held or a.queued]
+        if stuck:
+            where = ", ".join(f"`{a.node}` {a.held + a.queued}" for a in stuck)
+            msg = f"rows are still held at the end: {where}"
             raise LedgerError(msg)
 
     def to_dicts(self) -> list[dict[str, Any]]:

@@ -207,7 +207,8 @@ class Run:
                         await asyncio.wait([worker])
                     reporter.cancel()
         except BaseExceptionGroup as errors:
-            raise _first_cause(errors) from None
+            first = _first_cause(errors)
+            raise first from first.__cause__
         if progress is not None:
             progress(self)
 

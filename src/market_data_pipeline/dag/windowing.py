@@ -182,7 +182,8 @@ class TumblingWindows:
     def _drain(self) -> Int64s:
         count = int(self._meta[layout.META_OUT])
         self._meta[layout.META_OUT] = 0
-        return np.ascontiguousarray(self._out[:count].T)
+        # Always a copy: one row turned is contiguous as it is, and `_out` is used again.
+        return self._out[:count].T.copy()
 
     def _joined(self, closed: Sequence[Int64s]) -> Int64s:
         if len(closed) == 1:

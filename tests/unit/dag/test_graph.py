@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support.nodes import RecordingSink, ScriptedSource
 
 from market_data_pipeline.dag.graph import Dag, Edge
 from market_data_pipeline.errors import (
@@ -17,6 +16,7 @@ from market_data_pipeline.errors import (
     UnknownNodeError,
 )
 from market_data_pipeline.operator.bars import Bars
+from support.nodes import RecordingSink, ScriptedSource
 
 
 def graph(*nodes: tuple[str, object, list[Edge]]) -> Dag:
