@@ -112,8 +112,15 @@ class BinanceReader(ChunkReader):
         while True:
             data = np.frombuffer(self._data, np.uint8)
             found, passed, self._position, self._stream = capture_lines(
-                *(data, self._position, self._at_end, self._stream),
-                *(self._keys, self._aggregated_keys, starts, ends, lines),
+                data,
+                self._position,
+                self._at_end,
+                self._stream,
+                self._keys,
+                self._aggregated_keys,
+                starts,
+                ends,
+                lines,
             )
             first = self._lines + 1
             self._lines += passed

@@ -8,7 +8,7 @@ file says what it holds. What is read, and how the columns of the text are calle
 | forex quote | ms, bid, ask | `bid_price`, `ask_price` |
 | future trade | ms, price, size, venue, condition, suspicious | `price`, `size`, ... |
 | equity trade | ms, price x 10000, size, venue, condition, suspicious | `price`, `size`, ... |
-| equity quote | ms, bid x 10000, bid size, ask x 10000, ask size, venue, condition, suspicious | ... |
+| equity quote | ms, bid x 10000, size, ask x 10000, size, venue, condition, suspicious | ... |
 
 *Symbols.* The ticker in capitals: `EURUSD`, `SPY`. A zip of futures has one member per
 expiry, `..._YYYYMM.csv`, and each is a symbol of its own: the ticker, `_` and the
@@ -146,17 +146,11 @@ class LeanReader:
         self._midnight_ns = _midnight_ns(said, str(path))
         self._zone = LocalTimes(said.zone if options.timezone == "UTC" else options.timezone)
         self._archive = _open(path)
-        self._members: list[_Member] = []
         parts: list[Part] = []
-        for info in self._archive.infolist():
-            if info.is_dir():
-                continue
+        for info in _members(self._archive, said, str(path)):
             symbol = self._symbol(said, info.filename)
             if options.symbol in {None, symbol}:
                 parts.append(self._part(info, symbol, columns, options, symbols))
-        if not parts and options.symbol is None:
-            msg = "has no members"
-            raise InputError(msg, place=str(path))
         self._reader: FileReader = MergedReader(
             parts, self.schema, symbols, batch_rows=options.batch_rows
         )
@@ -383,6 +377,18 @@ def _open(path: Path) -> zipfile.ZipFile:
             raise
         msg = f"the file cannot be read: {err.strerror or err}"
         raise InputError(msg, place=str(path)) from err
+
+
+def _members(archive: zipfile.ZipFile, said: LeanPath, place: str) -> list[zipfile.ZipInfo]:
+    members = [info for info in archive.infolist() if not info.is_dir()]
+    if not members:
+        msg = "the zip file has no members"
+        raise InputError(msg, place=place)
+    if len(members) > 1 and said.asset != "future":
+        names = ", ".join(info.filename for info in members[:3])
+        msg = f"a zip of {said.asset} ticks has one member, this has {len(members)}: {names}"
+        raise InputError(msg, place=place)
+    return members
 
 
 @contextmanager

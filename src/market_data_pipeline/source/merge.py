@@ -46,7 +46,7 @@ class Part:
 class _Run:
     """An open part: its current batch, and how far that is used up."""
 
-    __slots__ = ("at", "batch", "keys", "part", "reader", "reached")
+    __slots__ = ("at", "batch", "keys", "part", "reached", "reader")
 
     def __init__(self, part: int, reader: FileReader) -> None:
         self.part = part

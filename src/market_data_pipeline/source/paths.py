@@ -39,5 +39,5 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    names = sorted(glob.glob(pattern, recursive=True))
+    names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - the pattern may be absolute
     return [path for path in map(Path, names) if not path.is_dir()]

@@ -91,11 +91,14 @@ class FileReader(Protocol):
 
     Attributes:
         schema: Columns of the batches, the same for all of them.
-        rows_read: Rows read so far, those rejected included.
     """
 
     schema: Schema
-    rows_read: int
+
+    @property
+    def rows_read(self) -> int:
+        """Rows read so far, those rejected included."""
+        ...
 
     def read(self) -> Batch | None:
         """Return the next rows in file order, without progress; None at the end.

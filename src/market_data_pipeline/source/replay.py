@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -43,6 +43,14 @@ def _as_text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+if TYPE_CHECKING:
+    Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
+    Moment: TypeAlias = str | date | None
+else:
+    Paths = Annotated[str | tuple[str, ...], BeforeValidator(_as_texts)]
+    Moment = Annotated[str | None, BeforeValidator(_as_text)]
+
+
 @component("replay")
 class ReplaySource:
     """Read recorded trades or quotes from files.
@@ -68,15 +76,15 @@ class ReplaySource:
         strict: Fail on the first row that cannot be taken, instead of rejecting it.
     """
 
-    path: Annotated[str | tuple[str, ...], BeforeValidator(_as_texts)]
+    path: Paths
     format: Literal["auto"] | Format = "auto"
     kind: Literal["trades", "quotes"] | None = None
     symbol: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     timezone: str = "UTC"
     out_of_order: Duration = "1s"
-    start: Annotated[str | None, BeforeValidator(_as_text)] = None
-    end: Annotated[str | None, BeforeValidator(_as_text)] = None
+    start: Moment = None
+    end: Moment = None
     speed: Literal["max"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "max"
     order: Literal["merge", "sequence"] = "merge"
     batch_rows: int = Field(default=65_536, ge=1)
@@ -95,12 +103,15 @@ class ReplaySource:
     def _range(self) -> tuple[int, int]:
         start, end = self.start, self.end
         return (
-            TIME_MIN if start is None else moment_ns(start, self.timezone, "start"),
-            TIME_MAX if end is None else moment_ns(end, self.timezone, "end"),
+            TIME_MIN if start is None else moment_ns(str(start), self.timezone, "start"),
+            TIME_MAX if end is None else moment_ns(str(end), self.timezone, "end"),
         )
 
     def _files(self) -> list[Path]:
-        return find_files((self.path,) if isinstance(self.path, str) else self.path)
+        path = self.path
+        return find_files(
+            [fspath(path)] if isinstance(path, str | PathLike) else map(fspath, path)
+        )
 
     def _file_set(self, files: list[Path], wanted: frozenset[str] | None) -> FileSet:
         options = ReadOptions(
