@@ -194,3 +194,19 @@ def test_epoch_unit_is_told_by_magnitude(ns: int, unit: int) -> None:
         values, status = to_times(column, _UTC)
         assert status is None
         assert values.tolist() == [epoch * unit]
+
+
+@settings(deadline=None)
+@given(hs.lists(hs.from_regex(r"\A[0-9x]{2}[02][0-9]-[0-9x]{2}-[0-3x][0-9x]\Z"), min_size=1))
+def test_date_is_read_as_the_calendar_has_it(texts: list[str]) -> None:
+    """Only dates of the calendar are taken, also after bad ones in the rows before."""
+    cells = to_times(pa.array(texts, pa.string()), _UTC)
+    for row, text in enumerate(texts):
+        code, value = _outcome(cells, row)
+        try:
+            day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        except ValueError:
+            assert code == st.MALFORMED
+        else:
+            inside = 1678 <= day.year <= 2261
+            assert (code, value) == ((st.OK, _ns(day)) if inside else (st.OVERFLOW, 0))

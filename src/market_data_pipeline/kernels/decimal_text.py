@@ -7,6 +7,7 @@ __all__ = ("decimal_text_to_fixed",)
 import numpy as np
 from numba import int64, njit
 
+from market_data_pipeline.kernels.byte_at import byte_at
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -35,7 +36,11 @@ def _is_word_for_no_number(data: Bytes, start: int, end: int) -> bool:
     # nan, inf, infinity in any case; `| 32` makes a letter small.
     if end - start != 3 and end - start != 8:
         return False
-    a, b, c = data[start] | 32, data[start + 1] | 32, data[start + 2] | 32
+    a, b, c = (
+        byte_at(data, start) | 32,
+        byte_at(data, start + 1) | 32,
+        byte_at(data, start + 2) | 32,
+    )
     nan = a == ord("n") and b == ord("a") and c == ord("n")
     inf = a == ord("i") and b == ord("n") and c == ord("f")
     return (nan and end - start == 3) or inf
@@ -65,17 +70,17 @@ def decimal_text_to_fixed(
     for i in range(starts.shape[0]):
         k = int(starts[i])
         end = int(ends[i])
-        while k < end and data[k] == 32:
+        while k < end and byte_at(data, k) == 32:
             k += 1
-        while end > k and data[end - 1] == 32:
+        while end > k and byte_at(data, end - 1) == 32:
             end -= 1
         out[i] = 0
         if k == end:
             status[i] = EMPTY
             bad += 1
             continue
-        negative = data[k] == ord("-")
-        if negative or data[k] == ord("+"):
+        negative = byte_at(data, k) == ord("-")
+        if negative or byte_at(data, k) == ord("+"):
             k += 1
         value = 0
         exponent = 0
@@ -83,7 +88,7 @@ def decimal_text_to_fixed(
         point = False
         lost = False
         while k < end:
-            digit = int(data[k]) - 48
+            digit = byte_at(data, k) - 48
             if 0 <= digit <= 9:
                 digits += 1
                 if value < _TENTH or (value == _TENTH and digit <= 7):
@@ -97,15 +102,15 @@ def decimal_text_to_fixed(
             else:
                 break
             k += 1
-        if k < end and digits > 0 and (data[k] | 32) == ord("e"):
+        if k < end and digits > 0 and (byte_at(data, k) | 32) == ord("e"):
             k += 1
-            minus = k < end and data[k] == ord("-")
-            if k < end and (minus or data[k] == ord("+")):
+            minus = k < end and byte_at(data, k) == ord("-")
+            if k < end and (minus or byte_at(data, k) == ord("+")):
                 k += 1
             power = 0
             first = k
-            while k < end and 48 <= data[k] <= 57:
-                power = min(power * 10 + int(data[k]) - 48, 1_000_000)
+            while k < end and 48 <= byte_at(data, k) <= 57:
+                power = min(power * 10 + byte_at(data, k) - 48, 1_000_000)
                 k += 1
             if k == first:
                 digits = 0

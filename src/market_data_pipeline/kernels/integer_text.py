@@ -6,6 +6,7 @@ __all__ = ("integer_text_to_ints",)
 
 from numba import int64, njit
 
+from market_data_pipeline.kernels.byte_at import byte_at
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -40,22 +41,22 @@ def integer_text_to_ints(
     for i in range(starts.shape[0]):
         k = int(starts[i])
         end = int(ends[i])
-        while k < end and data[k] == 32:
+        while k < end and byte_at(data, k) == 32:
             k += 1
-        while end > k and data[end - 1] == 32:
+        while end > k and byte_at(data, end - 1) == 32:
             end -= 1
         out[i] = 0
         if k == end:
             status[i] = EMPTY
             bad += 1
             continue
-        negative = data[k] == ord("-")
-        if negative or data[k] == ord("+"):
+        negative = byte_at(data, k) == ord("-")
+        if negative or byte_at(data, k) == ord("+"):
             k += 1
         code = MALFORMED if k == end else OK
         value = 0
         while k < end:
-            digit = int(data[k]) - 48
+            digit = byte_at(data, k) - 48
             if digit < 0 or digit > 9:
                 code = MALFORMED
                 break

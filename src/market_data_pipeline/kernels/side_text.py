@@ -6,13 +6,14 @@ __all__ = ("side_text_to_chars",)
 
 from numba import int64, njit
 
+from market_data_pipeline.kernels.byte_at import byte_at
 from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, Bytes, Int32s
 from market_data_pipeline.kernels.status import MALFORMED, OK
 
 
 @njit(inline="always")
 def _letter(data: Bytes, k: int) -> int:
-    return int(data[k]) | 32
+    return byte_at(data, k) | 32
 
 
 @njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, BYTES_OUT, BYTES_OUT), cache=True, nogil=True)
@@ -38,9 +39,9 @@ def side_text_to_chars(
     for i in range(starts.shape[0]):
         k = int(starts[i])
         end = int(ends[i])
-        while k < end and data[k] == 32:
+        while k < end and byte_at(data, k) == 32:
             k += 1
-        while end > k and data[end - 1] == 32:
+        while end > k and byte_at(data, end - 1) == 32:
             end -= 1
         n = end - k
         side = 0
@@ -55,7 +56,7 @@ def side_text_to_chars(
             elif c == ord("n") or c == ord("u") or c == ord("0"):
                 side = ord("N")
         elif n == 2:
-            if data[k] == ord("-") and data[k + 1] == ord("1"):
+            if byte_at(data, k) == ord("-") and byte_at(data, k + 1) == ord("1"):
                 side = ord("A")
         else:
             a, b, c = _letter(data, k), _letter(data, k + 1), _letter(data, k + 2)

@@ -11,6 +11,7 @@ from typing import Final
 from numba import boolean, int32, int64, njit, uint8
 from numba.core.types import Array, UniTuple
 
+from market_data_pipeline.kernels.byte_at import byte_at
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     INT32S_OUT,
@@ -70,10 +71,10 @@ def split_rows(
     row = 0
     k = position
     while row < capacity and k < size:
-        if data[k] == _NEWLINE:
+        if byte_at(data, k) == _NEWLINE:
             k += 1
             continue
-        if data[k] == _RETURN and (k + 1 == size or data[k + 1] == _NEWLINE):
+        if byte_at(data, k) == _RETURN and (k + 1 == size or byte_at(data, k + 1) == _NEWLINE):
             if k + 1 == size and not at_end:
                 break
             k += 2
@@ -85,13 +86,13 @@ def split_rows(
         while True:
             start = k
             end = k
-            if k < size and data[k] == _QUOTE:
+            if k < size and byte_at(data, k) == _QUOTE:
                 k += 1
                 start = k
                 closed = False
                 while k < size:
-                    if data[k] == _QUOTE:
-                        if k + 1 < size and data[k + 1] == _QUOTE:
+                    if byte_at(data, k) == _QUOTE:
+                        if k + 1 < size and byte_at(data, k + 1) == _QUOTE:
                             k += 2
                             continue
                         closed = True
@@ -102,18 +103,18 @@ def split_rows(
                 end = k
                 k += 1
                 junk = k
-                while k < size and data[k] != delimiter and data[k] != _NEWLINE:
+                while k < size and byte_at(data, k) != delimiter and byte_at(data, k) != _NEWLINE:
                     k += 1
                 tail = k
-                if tail > junk and data[tail - 1] == _RETURN:
+                if tail > junk and byte_at(data, tail - 1) == _RETURN:
                     tail -= 1
                 sound &= tail == junk
             else:
-                while k < size and data[k] != delimiter and data[k] != _NEWLINE:
+                while k < size and byte_at(data, k) != delimiter and byte_at(data, k) != _NEWLINE:
                     k += 1
                 end = k
-                at_line_end = k == size or data[k] == _NEWLINE
-                if at_line_end and end > start and data[end - 1] == _RETURN:
+                at_line_end = k == size or byte_at(data, k) == _NEWLINE
+                if at_line_end and end > start and byte_at(data, end - 1) == _RETURN:
                     end -= 1
             if k == size and not at_end:
                 break
@@ -121,7 +122,7 @@ def split_rows(
                 starts[slots[count], row] = start
                 ends[slots[count], row] = end
             count += 1
-            if k == size or data[k] == _NEWLINE:
+            if k == size or byte_at(data, k) == _NEWLINE:
                 whole = True
                 break
             k += 1
