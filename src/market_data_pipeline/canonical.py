@@ -2,8 +2,8 @@
 
 The canonical form is text. Its first line is the JSON array of the column names, sorted.
 Then comes one line for each row, a JSON array of its values in that order; the lines are
-sorted bytewise and duplicates stay. Every line ends with a line feed. The hash is the
-SHA-256 of this text in UTF-8.
+sorted bytewise and duplicates stay. There are no spaces outside of text, and every line
+ends with a line feed. The hash is the SHA-256 of this text in UTF-8.
 
 Values are written so that the type they are held in does not matter: a number is a plain
 decimal without exponent or needless zeros (a float first becomes the shortest decimal
@@ -38,7 +38,7 @@ def canonical_hash(table: pa.Table) -> str:
     Args:
         table: Rows with columns of any types; names must differ.
     """
-    names = json.dumps(sorted(table.column_names), ensure_ascii=False)
+    names = json.dumps(sorted(table.column_names), ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(f"{names}\n".encode())
     lines = canonical_lines(table)
     if len(lines):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 __all__ = ("CsvSink",)
 
-from typing import Final, final
+from typing import Any, Final, final
 
 import pyarrow as pa
+from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from market_data_pipeline.arrow_text import column_text
@@ -17,6 +18,7 @@ from market_data_pipeline.sink.publish import OutputPath, check_vacant
 from market_data_pipeline.sink.text_file import TextOutput, compression_of, open_text
 from market_data_pipeline.sink.writer import ThreadedWriter
 
+_pc: Any = compute  # its functions are made at run time, unseen by type checkers
 _SUFFIX: Final = ".csv"
 
 
@@ -69,7 +71,10 @@ class CsvSink:
     def read(self) -> pa.Table:
         """Return what is in the output, with the types that Arrow finds."""
         with open_text(str(self.path), _SUFFIX) as file:
-            return arrow_csv.read_csv(file)
+            options = arrow_csv.ConvertOptions(
+                strings_can_be_null=True, quoted_strings_can_be_null=False
+            )
+            return arrow_csv.read_csv(file, convert_options=options)
 
 
 @final
@@ -88,16 +93,23 @@ class _CsvFormat:
         return _lines(pa.table(columns))
 
 
-def _lines(table: pa.Table) -> pa.Buffer | bytes:
-    """Return rows as CSV, with quotes where they are needed."""
-    for quoting in ("none", "needed"):
-        options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
-        sink = pa.BufferOutputStream()
+def _lines(table: pa.Table) -> pa.Buffer:
+    """Return rows as CSV; text is quoted where some of it must be."""
+    if not any(_has_empty_text(column) for column in table.columns):
         try:
-            arrow_csv.write_csv(table, sink, options)
-        except pa.ArrowInvalid:
-            if quoting == "needed":
-                raise
-        else:
-            return sink.getvalue()
-    return b""
+            return _formatted(table, "none")
+        except pa.ArrowInvalid:  # some text holds a comma, a quote or a line end
+            pass
+    return _formatted(table, "needed")
+
+
+def _has_empty_text(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column has empty text, which without quotes would read as null."""
+    return bool(pa.types.is_string(column.type) and _pc.any(_pc.equal(column, "")).as_py())
+
+
+def _formatted(table: pa.Table, quoting: str) -> pa.Buffer:
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
+    sink = pa.BufferOutputStream()
+    arrow_csv.write_csv(table, sink, options)
+    return sink.getvalue()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ("DuckDBSink", "quoted_name", "quoted_text")
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from market_data_pipeline.sink.publish import (
     Draft,
     OutputPath,
     check_parent,
+    is_writable,
     output_error,
     reporting,
 )
@@ -94,7 +94,7 @@ class DuckDBSink:
         check_parent(path)
         if not Path(path).exists():
             return
-        if not os.access(path, os.W_OK):
+        if not is_writable(Path(path)):
             msg = "cannot be written: there is no permission; change it, or choose another file"
             raise OutputError(msg, path=path)
         with _database(path) as database:

@@ -21,6 +21,8 @@ def nearest_floats(values: npt.NDArray[np.int64], scale: int) -> npt.NDArray[np.
     Above, converting the integer would round a first time; there the quotient is found
     in integers.
 
+    A value of up to 15 significant digits can be had back from its float.
+
     Args:
         values: (n,) fixed point.
         scale: Decimal places, 0 to 18.

@@ -21,6 +21,7 @@ from market_data_pipeline.sink.text_file import TextOutput, compression_of, open
 from market_data_pipeline.sink.writer import ThreadedWriter
 
 _pc: Any = compute  # its functions are made at run time, unseen by type checkers
+_TIME: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$"
 _SUFFIX: Final = ".jsonl"
 
 
@@ -69,12 +70,22 @@ class JsonlSink:
         return ThreadedWriter(output, context)
 
     def read(self) -> pa.Table:
-        """Return what is in the output, with the types that Arrow finds."""
+        """Return what is in the output, with the types that Arrow finds; times are times."""
         with open_text(str(self.path), _SUFFIX) as file:
             data = file.read()
         if not data:
             return pa.table({})
-        return arrow_json.read_json(pa.BufferReader(data))
+        table = arrow_json.read_json(pa.BufferReader(data))
+        for index, field in enumerate(table.schema):
+            if pa.types.is_string(field.type) and _all_times(table.column(index)):
+                times = table.column(index).cast(pa.timestamp("ns", "UTC"))
+                table = table.set_column(index, field.name, times)
+        return table
+
+
+def _all_times(column: pa.ChunkedArray) -> bool:
+    """Tell whether all values are times as this sink writes them."""
+    return bool(_pc.all(_pc.match_substring_regex(column, _TIME)).as_py())
 
 
 @final

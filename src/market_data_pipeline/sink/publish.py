@@ -13,6 +13,7 @@ __all__ = (
     "OutputPath",
     "check_parent",
     "check_vacant",
+    "is_writable",
     "output_error",
     "reporting",
 )
@@ -84,19 +85,29 @@ def check_parent(path: str) -> None:
     Raises:
         OutputError: If the folder is missing, is no folder, or may not be written to.
     """
-    parent = Path(os.path.realpath(path)).parent
+    with reporting(path):
+        _check_folder(Path(os.path.realpath(path)).parent, path)
+
+
+def _check_folder(parent: Path, path: str) -> None:
     if not parent.exists():
         msg = f"cannot be written: there is no folder `{parent}`; create it first"
         raise OutputError(msg, path=path)
     if not parent.is_dir():
         msg = f"cannot be written: `{parent}` is not a folder; write somewhere else"
         raise OutputError(msg, path=path)
-    if not os.access(parent, os.W_OK | os.X_OK):
+    if not is_writable(parent):
         msg = (
             f"cannot be written: there is no permission to write to `{parent}`; "
             "change it, or write somewhere else"
         )
         raise OutputError(msg, path=path)
+
+
+def is_writable(path: Path) -> bool:
+    """Tell whether this process may write to a file, or create files in a folder."""
+    mode = os.W_OK | (os.X_OK if path.is_dir() else 0)
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def check_vacant(path: str, *, overwrite: bool) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 __all__ = ("TextOutput", "open_text")
 
+import gzip
 from collections.abc import Sequence
-from typing import Final, Protocol, final
+from contextlib import suppress
+from typing import Any, Final, Protocol, final
 
 import pyarrow as pa
 
@@ -16,6 +18,7 @@ from market_data_pipeline.sink.arrow_rows import ArrowRows
 from market_data_pipeline.sink.publish import Draft, reporting
 
 _COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
+_GZIP_LEVEL: Final = 6
 
 
 class TextFormat(Protocol):
@@ -73,12 +76,17 @@ class TextOutput:
         self._schema = schema
         self._rows: ArrowRows | None = None
         self._draft = Draft(path, overwrite=overwrite)
-        compression = compression_of(path, suffix)
         with reporting(path):
             self._draft.temporary.touch(exist_ok=False)
             self._file = pa.OSFile(str(self._draft.temporary), "wb")
-        self._stream = self._file
-        if compression is not None:
+        self._stream: Any = self._file
+        compression = compression_of(path, suffix)
+        if compression == "gzip":
+            # Arrow's own stream has no level but the slowest.
+            self._stream = gzip.GzipFile(
+                "", "wb", compresslevel=_GZIP_LEVEL, fileobj=self._file, mtime=0
+            )
+        elif compression is not None:
             self._stream = pa.CompressedOutputStream(self._file, compression)
 
     def write(self, batches: Sequence[Batch]) -> None:
@@ -117,5 +125,7 @@ class TextOutput:
 
     def discard(self) -> None:
         """Leave nothing behind."""
+        with suppress(OSError, ValueError):
+            self._stream.close()
         self._file.close()
         self._draft.discard()

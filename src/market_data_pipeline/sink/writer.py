@@ -57,7 +57,7 @@ class ThreadedWriter:
         self._pending_rows = 0
         self._job: asyncio.Future[None] | None = None
         self._job_rows = 0
-        self._published = False
+        self._ended = False
 
     async def write(self, batch: Batch) -> None:
         """Take rows; wait while too many rows wait."""
@@ -92,7 +92,7 @@ class ThreadedWriter:
         await self._settled()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._output.publish)
-        self._published = True
+        self._ended = True
         self._thread.shutdown(wait=False)
 
     async def abort(self) -> None:
@@ -100,8 +100,9 @@ class ThreadedWriter:
 
         Its rows are `held` again in the account: they are not in any output.
         """
-        if self._published:
+        if self._ended:
             return
+        self._ended = True
         if self._job is not None:
             await asyncio.wait([self._job])
             self._job.exception()  # the failure that led here is raised elsewhere
