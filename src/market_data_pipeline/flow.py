@@ -160,7 +160,7 @@ class Stream:
         self, key: Sequence[str], *, ttl: str | timedelta = "1min", name: str | None = None
     ) -> Stream:
         """Let each key pass once; see `Dedupe`."""
-        return self.to(Dedupe(list(key), ttl=ttl), name=name)
+        return self.to(Dedupe(tuple(key), ttl=ttl), name=name)
 
     def map(self, fn: Callable[..., Any], *, on: Unit = "rows", name: str | None = None) -> Stream:
         """Apply a function to rows, batches or Polars frames; see `Map`."""

@@ -87,7 +87,8 @@ class Node:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The output ports; a sink has none."""
-        return () if isinstance(self.component, SinkNode) else self.component.outputs
+        ports: tuple[str, ...] = getattr(self.component, "outputs", ())
+        return () if isinstance(self.component, SinkNode) else ports
 
     @property
     def side_outputs(self) -> tuple[str, ...]:

@@ -91,12 +91,10 @@ class SourceNode(Protocol):
     """The settings of a source.
 
     Attributes:
-        type_name: The word for it in YAML.
         outputs: Its ports; `out` is the main one.
         side_outputs: Ports whose rows are counted under a reason of the port's name.
     """
 
-    type_name: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]]
     side_outputs: ClassVar[tuple[str, ...]]
 
@@ -210,19 +208,13 @@ class TimedOperator(Protocol):
 class TransformNode(Protocol):
     """The settings of an operator.
 
+    Beside the methods it has `outputs`, a tuple of its ports, of which `out` is the main
+    one where there is one: a class attribute, or a property where the settings decide it.
+
     Attributes:
-        type_name: The word for it in YAML.
-        outputs: Its ports; `out` is the main one where there is one.
         side_outputs: Ports whose rows are counted under a reason of the port's name;
             they may be left unconnected, the rows are counted all the same.
     """
-
-    type_name: ClassVar[str]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The output ports."""
-        ...
 
     side_outputs: ClassVar[tuple[str, ...]]
 
@@ -264,13 +256,7 @@ class SinkWriter(Protocol):
 
 @runtime_checkable
 class SinkNode(Protocol):
-    """The settings of a sink.
-
-    Attributes:
-        type_name: The word for it in YAML.
-    """
-
-    type_name: ClassVar[str]
+    """The settings of a sink."""
 
     def check(self) -> None:
         """Look at the output before anything runs.

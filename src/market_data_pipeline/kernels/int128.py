@@ -20,8 +20,7 @@ _I64 = ir.IntType(64)
 _I128 = ir.IntType(128)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def add_product(
+def _add_product(
     typing_context: Any,  # noqa: ARG001
     low: Any,
     high: Any,
@@ -48,6 +47,8 @@ def add_product(
     return signature, codegen
 
 
+add_product: Any = intrinsic(_add_product)
+
 _HALF = np.uint64(32)
 _MASK = np.uint64(0xFFFFFFFF)
 _ONE = np.uint64(1)
@@ -55,7 +56,7 @@ _BASE = np.uint64(1 << 32)
 
 
 @njit(inline="never")
-def _divide(high: int, low: int, divisor: int) -> tuple[int, int]:
+def _divide(high, low, divisor):
     """Return quotient and remainder of an unsigned 128-bit number, `high < divisor`.
 
     Schoolbook division in base 2**32, as in Knuth, The Art of Computer Programming,
@@ -87,7 +88,7 @@ def _divide(high: int, low: int, divisor: int) -> tuple[int, int]:
 
 
 @njit
-def divide_half_even(low: int, high: int, divisor: int) -> tuple[int, bool]:
+def divide_half_even(low, high, divisor):
     """Return the 128-bit `(high, low) / divisor`, rounded half to even, and True if it fits.
 
     Args:

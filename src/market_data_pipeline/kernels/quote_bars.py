@@ -66,7 +66,7 @@ _STATE = (
 
 
 @njit(boolean(int64, *_STATE), cache=True, nogil=True)
-def close_quote_bars(watermark, meta, table, places, index, slots, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def close_quote_bars(watermark, meta, table, places, index, slots, out):
     """Move the bars of all windows that end at or before a watermark to `out`.
 
     Args:
@@ -114,7 +114,7 @@ def close_quote_bars(watermark, meta, table, places, index, slots, out):  # type
 
 
 @njit(inline="always")
-def _take_side(base: int, time: int, price: int, slots) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _take_side(base, time, price, slots):
     """Take the price of one side into its six words; an undefined price is no quote."""
     if price == NEVER:
         return
@@ -141,20 +141,20 @@ def _take_side(base: int, time: int, price: int, slots) -> None:  # type: ignore
     cache=True,
     nogil=True,
 )
-def quote_bars(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    first,  # noqa: ANN001
-    clocks,  # noqa: ANN001
-    times,  # noqa: ANN001
-    codes,  # noqa: ANN001
-    bids,  # noqa: ANN001
-    asks,  # noqa: ANN001
-    meta,  # noqa: ANN001
-    table,  # noqa: ANN001
-    places,  # noqa: ANN001
-    index,  # noqa: ANN001
-    slots,  # noqa: ANN001
-    out,  # noqa: ANN001
-    late,  # noqa: ANN001
+def quote_bars(
+    first,
+    clocks,
+    times,
+    codes,
+    bids,
+    asks,
+    meta,
+    table,
+    places,
+    index,
+    slots,
+    out,
+    late,
 ):
     """Take quotes into their windows; close windows as the watermark passes their ends.
 

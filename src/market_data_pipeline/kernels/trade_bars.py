@@ -68,7 +68,7 @@ _STATE = (
 
 
 @njit(boolean(int64, *_STATE), cache=True, nogil=True)
-def close_trade_bars(watermark, meta, table, places, index, slots, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def close_trade_bars(watermark, meta, table, places, index, slots, out):
     """Move the bars of all windows that end at or before a watermark to `out`.
 
     Args:
@@ -133,20 +133,20 @@ def close_trade_bars(watermark, meta, table, places, index, slots, out):  # type
     cache=True,
     nogil=True,
 )
-def trade_bars(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    first,  # noqa: ANN001
-    clocks,  # noqa: ANN001
-    times,  # noqa: ANN001
-    codes,  # noqa: ANN001
-    prices,  # noqa: ANN001
-    sizes,  # noqa: ANN001
-    meta,  # noqa: ANN001
-    table,  # noqa: ANN001
-    places,  # noqa: ANN001
-    index,  # noqa: ANN001
-    slots,  # noqa: ANN001
-    out,  # noqa: ANN001
-    late,  # noqa: ANN001
+def trade_bars(
+    first,
+    clocks,
+    times,
+    codes,
+    prices,
+    sizes,
+    meta,
+    table,
+    places,
+    index,
+    slots,
+    out,
+    late,
 ):
     """Take trades into their windows; close windows as the watermark passes their ends.
 

@@ -101,13 +101,13 @@ _LOWEST = np.iinfo(np.int64).min
 
 
 @njit(inline="always")
-def watermark_of(highest: int, bound: int) -> int:
+def watermark_of(highest, bound):
     """Return the watermark for a running maximum of event time, without wrapping round."""
     return max(highest, _LOWEST + bound) - bound
 
 
 @njit(inline="always")
-def _window_start(time: int, origin: int, width: int) -> int:
+def _window_start(time, origin, width):
     """Return the start of the window that holds a time; floors, also before the origin.
 
     `0 <= origin < width`, so `time - origin` can only wrap below the lowest window.
@@ -121,7 +121,7 @@ def _window_start(time: int, origin: int, width: int) -> int:
 
 
 @njit(inline="always")
-def _hash(start: int, mask: int) -> int:
+def _hash(start, mask):
     mixed = np.uint64(start) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((mixed >> np.uint64(33)) & np.uint64(mask))
 
@@ -132,7 +132,7 @@ def place_of(start: int, mask: int) -> int:
 
 
 @njit(inline="never")
-def _enter_window(start: int, meta, table, places) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _enter_window(start, meta, table, places):
     """Return the row of the window with a start, opening it; -1 if the table is full."""
     mask = len(places) - 1
     at = _hash(start, mask)
@@ -156,7 +156,7 @@ def _enter_window(start: int, meta, table, places) -> int:  # type: ignore[no-un
 
 
 @njit(inline="never")
-def turn_to_window(time: int, highest: int, position: int, meta, table, places, late) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def turn_to_window(time, highest, position, meta, table, places, late):
     """Make the window of a row the current one.
 
     Args:
@@ -189,13 +189,13 @@ def turn_to_window(time: int, highest: int, position: int, meta, table, places, 
 
 
 @njit(inline="always")
-def live_span(start: int, width: int) -> int:
+def live_span(start, width):
     """Return how far from its start the times of a window go, uint64; cut at the last time."""
     return min(np.uint64(width), np.uint64(NEVER - start) + np.uint64(1))
 
 
 @njit(inline="never")
-def drop_window(row: int, meta, table, places) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def drop_window(row, meta, table, places):
     """Free the row of a window all of whose slots are gone."""
     mask = len(places) - 1
     at = _hash(table[row, TABLE_START], mask)
@@ -219,7 +219,7 @@ def drop_window(row: int, meta, table, places) -> None:  # type: ignore[no-untyp
 
 
 @njit(inline="never")
-def earliest_window(table) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def earliest_window(table):
     """Return the row of the open window that starts first, -1 if none is open."""
     best = -1
     for row in range(len(table)):
@@ -231,7 +231,7 @@ def earliest_window(table) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN0
 
 
 @njit(inline="never")
-def set_trigger(meta, table) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def set_trigger(meta, table):
     """Work out the running maximum of event time at which the next window closes."""
     row = earliest_window(table)
     meta[META_TRIGGER] = NEVER
@@ -243,7 +243,7 @@ def set_trigger(meta, table) -> None:  # type: ignore[no-untyped-def]  # noqa: A
 
 
 @njit(inline="never")
-def new_slot(row: int, code: int, meta, table, index, slots) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def new_slot(row, code, meta, table, index, slots):
     """Return a slot for a key in a window, chained to its others; -1 if the pool is empty."""
     slot = meta[META_FREE_SLOT]
     if slot >= 0:
