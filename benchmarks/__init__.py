@@ -1,0 +1,1 @@
+"""Measures the engine and its peers side by side: `python -m benchmarks`."""

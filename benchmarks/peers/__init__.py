@@ -1,0 +1,1 @@
+"""One module for each peer; each describes its tasks in `TASKS`."""
