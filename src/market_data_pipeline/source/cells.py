@@ -7,13 +7,18 @@ __all__ = (
     "Column",
     "Text",
     "Values",
+    "by_dictionary",
     "cell_text",
+    "filled",
+    "is_text",
+    "plain",
     "text_of",
     "to_array",
     "to_fixed",
     "to_ints",
     "to_sides",
     "to_strings",
+    "with_nulls",
 )
 
 from collections.abc import Callable
