@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN
 from market_data_pipeline.errors import ColumnError
@@ -18,10 +18,6 @@ from market_data_pipeline.source.merge import MergedReader, Part
 from market_data_pipeline.source.reader import FileReader, ReadOptions
 from market_data_pipeline.source.sequence import SequenceReader
 from market_data_pipeline.symbols import SymbolTable
-
-_OPEN_AT_ONCE: Final = 16
-"""Up to so many files are held open; of more, each is opened when its time has come."""
-
 
 class FileSet:
     """Files to read as one.
@@ -48,12 +44,16 @@ class FileSet:
         """
         return self._survey(starts=False)[0]
 
-    def open(self, symbols: SymbolTable, order: Literal["merge", "sequence"]) -> FileReader:
+    def open(
+        self, symbols: SymbolTable, order: Literal["merge", "sequence"], joint: int = 0
+    ) -> FileReader:
         """Open the files.
 
         Args:
             symbols: The run's symbols.
             order: `merge` to go by event time, `sequence` for one after the other.
+            joint: How far a file may begin before those before it end, in nanoseconds,
+                and still be read after them rather than merged with them.
 
         Raises:
             InputError: If a file cannot be read.
@@ -61,15 +61,16 @@ class FileSet:
         """
         if len(self._files) == 1:
             return self._opened(self._files[0], symbols, self._options.batch_rows)
-        many = len(self._files) > _OPEN_AT_ONCE
-        schema, starts = self._survey(starts=order == "merge" and many)
+        schema, starts = self._survey(starts=order == "merge")
         parts = [
             Part(str(path), partial(self._opened, path, symbols), start)
             for path, start in zip(self._files, starts, strict=True)
         ]
         if order == "sequence":
             return SequenceReader(parts, schema, symbols, batch_rows=self._options.batch_rows)
-        return MergedReader(parts, schema, symbols, batch_rows=self._options.batch_rows)
+        return MergedReader(
+            parts, schema, symbols, batch_rows=self._options.batch_rows, joint=joint
+        )
 
     def _opened(self, path: Path, symbols: SymbolTable, batch_rows: int) -> FileReader:
         options = replace(self._options, batch_rows=batch_rows)

@@ -4,6 +4,10 @@ Each file keeps its own order. The merge key of a row is the highest event time 
 file so far, and rows go by (key, place of the file in the list). So disorder within a
 file stays what it is, and the result does not depend on how the files are cut into
 batches.
+
+A file that begins where all those before it end is not merged with them but read after
+them. So one recording gives the same rows in the same order whether it is one file or
+several, also where the cut runs through rows that are out of order.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from market_data_pipeline.symbols import SymbolTable
 
 _OPEN_LIMIT: Final = 512
 _LEAST_ROWS: Final = 1_024
+_LOOK_AHEAD_ROWS: Final = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Part:
 class _Run:
     """An open part: its current batch, and how far that is used up."""
 
-    __slots__ = ("at", "batch", "keys", "part", "reached", "reader")
+    __slots__ = ("at", "batch", "ended", "keys", "part", "reached", "reader")
 
     def __init__(self, part: int, reader: FileReader) -> None:
         self.part = part
@@ -54,6 +59,7 @@ class _Run:
         self.batch: Batch | None = None
         self.keys: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self.at = 0
+        self.ended = False
         self.reached = TIME_MIN
 
     @property
@@ -64,15 +70,43 @@ class _Run:
     def fill(self) -> bool:
         """Have at least one row waiting; False at the end."""
         while self.at == len(self.keys):
-            batch = self.reader.read()
+            batch = self._next()
             if batch is None:
                 return False
-            if not len(batch):
-                continue
-            keys = np.maximum.accumulate(batch.times)
-            np.maximum(keys, self.reached, out=keys)
-            self.batch, self.keys, self.at, self.reached = batch, keys, 0, int(keys[-1])
+            self.batch, self.keys, self.at = batch, self._keys(batch), 0
         return True
+
+    def _next(self) -> Batch | None:
+        """Return the next rows of the file, None at its end."""
+        while not self.ended:
+            batch = self.reader.read()
+            if batch is None:
+                self.ended = True
+            elif len(batch):
+                return batch
+        return None
+
+    def _keys(self, batch: Batch) -> npt.NDArray[np.int64]:
+        keys = np.maximum.accumulate(batch.times)
+        np.maximum(keys, self.reached, out=keys)
+        self.reached = int(keys[-1])
+        return keys
+
+    def ends_by(self, key: int) -> bool:
+        """Tell whether no row of the file has a key above `key`, reading on to know it."""
+        batches = [] if self.batch is None else [self.batch.slice(self.at, len(self.batch))]
+        keys = [self.keys[self.at :]]
+        rows = self.waiting
+        while self.reached <= key and rows < _LOOK_AHEAD_ROWS:
+            batch = self._next()
+            if batch is None:
+                break
+            batches.append(batch)
+            keys.append(self._keys(batch))
+            rows += len(batch)
+        if len(keys) > 1:
+            self.batch, self.keys, self.at = Batch.concat(batches), np.concatenate(keys), 0
+        return self.ended and self.reached <= key
 
     def take(self, stop: int) -> Batch:
         """Return waiting rows up to a position; the batch itself if that is all of it."""
@@ -90,6 +124,8 @@ class MergedReader:
         schema: The columns, the same in all parts.
         symbols: The run's symbols.
         batch_rows: Most rows in one batch.
+        joint: How far a part may begin before the others end, in nanoseconds, to count
+            as following them; None to merge all parts that overlap at all.
     """
 
     def __init__(
@@ -99,10 +135,12 @@ class MergedReader:
         symbols: SymbolTable,
         *,
         batch_rows: int = 65_536,
+        joint: int | None = None,
     ) -> None:
         self.schema = schema
         self._symbols = symbols
         self._batch_rows = batch_rows
+        self._joint = joint
         self._count = len(parts)
         self._parts = parts
         # The parts that are not open yet, the next to be opened last.
@@ -164,9 +202,18 @@ class MergedReader:
             if not self._ahead:
                 return run
             following = self._ahead[-1]
-            if run is not None and self._parts[following].starts > int(run.keys[-1]):
+            starts = self._parts[following].starts
+            if run is not None and (starts > int(run.keys[-1]) or self._all_end_by(starts)):
                 return run
             self._open(self._ahead.pop())
+
+    def _all_end_by(self, starts: int) -> bool:
+        """Tell whether a part that starts then follows all that are open."""
+        if self._joint is None:
+            return False
+        limit = starts + self._joint
+        # Every part is asked, so how far each is read ahead depends on the data alone.
+        return all([run.ends_by(limit) for run in self._runs])
 
     def _open(self, index: int) -> None:
         part = self._parts[index]

@@ -29,6 +29,7 @@ from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.source.time_range import moment_ns
 
 _BATCHES_AHEAD = 2
+_JOINTS = 10
 
 
 def _as_texts(value: Any) -> Any:
@@ -70,8 +71,10 @@ class ReplaySource:
         start: Event time of the first row to take, ISO 8601.
         end: Event time before which the last row to take lies, ISO 8601.
         speed: `max`, or how many seconds of event time pass in a second.
-        order: `merge` reads several files as one stream by event time, `sequence` one
-            after the other.
+        order: `merge` reads several files as one stream by event time; a file that begins
+            within ten times `out_of_order` of where all before it end is read after them,
+            so it does not matter into how many files a recording is cut. `sequence`
+            reads the files one after the other as they are listed.
         batch_rows: Most rows in one batch; the result does not depend on it.
         strict: Fail on the first row that cannot be taken, instead of rejecting it.
     """
@@ -109,9 +112,8 @@ class ReplaySource:
 
     def _files(self) -> list[Path]:
         path = self.path
-        return find_files(
-            [fspath(path)] if isinstance(path, str | PathLike) else map(fspath, path)
-        )
+        paths = [path] if isinstance(path, str | PathLike) else path
+        return find_files(fspath(one) for one in paths)
 
     def _file_set(self, files: list[Path], wanted: frozenset[str] | None) -> FileSet:
         options = ReadOptions(
@@ -141,9 +143,10 @@ class ReplaySource:
         """
         wanted = context.columns
         files = self._file_set(self._files(), wanted)
-        reader = await asyncio.to_thread(files.open, context.symbols, self.order)
+        bound = duration_ns(self.out_of_order)
+        reader = await asyncio.to_thread(files.open, context.symbols, self.order, _JOINTS * bound)
         start, end = self._range()
-        feed = Feed(reader, bound=duration_ns(self.out_of_order), start=start, end=end)
+        feed = Feed(reader, bound=bound, start=start, end=end)
         pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
         return _ReplayReader(feed, pacer, context)
 
