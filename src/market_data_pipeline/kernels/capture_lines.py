@@ -39,17 +39,17 @@ _BOOK_TICKER = np.frombuffer(b"bookTicker", np.uint8)
 
 
 @njit(inline="always")
-def _same(data, start, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _same(data, start, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN202
     if end - start != word.shape[0]:
         return False
-    for i in range(word.shape[0]):
-        if data[start + i] != word[i]:
-            return False
-    return True
+    at = 0
+    while at < word.shape[0] and data[start + at] == word[at]:
+        at += 1
+    return at == word.shape[0]
 
 
 @njit(inline="always")
-def _string_end(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _string_end(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN202
     # Where the closing quote is, or -1. No field that is read has escapes.
     while at < end:
         if data[at] == ord('"'):
@@ -70,7 +70,7 @@ def _string_end(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001,
 def capture_lines(
     data: Bytes,
     position: int,
-    at_end: bool,
+    at_end: bool,  # noqa: FBT001
     stream: int,
     keys: Bytes,
     aggregated_keys: Bytes,
@@ -150,9 +150,8 @@ def capture_lines(
             while k < end and (data[k] == ord(":") or data[k] == ord(" ")):
                 k += 1
             value = k + 1
-            value_end = int64(-1)
-            if k < end and data[k] == ord('"'):
-                value_end = _string_end(data, value, end)
+            is_text = k < end and data[k] == ord('"')
+            value_end = _string_end(data, value, end) if is_text else -1
             if value_end < 0:
                 found += 1
                 continue
@@ -191,7 +190,7 @@ def capture_lines(
         if kind == -2:
             found += 1
             continue
-        if stream == UNDECIDED and (kind == SINGLE or kind == AGGREGATED):
+        if stream == UNDECIDED and SINGLE <= kind <= AGGREGATED:
             stream = kind
         if kind != stream or kind <= 0:
             continue

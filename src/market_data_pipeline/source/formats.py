@@ -43,7 +43,7 @@ def format_of(path: Path) -> Format:
     Raises:
         InputError: If the file is missing, empty, or cannot be read.
     """
-    from market_data_pipeline.source.lean import LeanPath
+    from market_data_pipeline.source.lean_layout import LeanPath
 
     checked_file(path)
     try:
