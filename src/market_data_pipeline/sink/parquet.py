@@ -7,7 +7,7 @@ __all__ = ("ParquetSink",)
 import errno
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,8 @@ from market_data_pipeline.sink.publish import (
 from market_data_pipeline.sink.writer import ThreadedWriter
 
 Compression: TypeAlias = Literal["zstd", "snappy", "none"]
+
+_NEAR: Final = frozenset({Kind.TIME, Kind.INT})
 
 
 @component("parquet")
@@ -206,10 +208,16 @@ class _PartFile:
         self._file = pa.OSFile(str(path), "wb")
         # Symbols are written from dictionaries, which is several times faster, but read
         # as plain strings; types that Parquet does not know need the Arrow schema.
+        # Times and counts are near their neighbours: differences are smaller than any
+        # dictionary. The others repeat.
+        differences = [f.name for f in rows.source if f.kind in _NEAR]
+        repeats: Any = [f.name for f in rows.source if f.kind not in _NEAR] or False
         self._writer = pq.ParquetWriter(
             self._file,
             rows.schema,
             compression=sink.compression,
+            use_dictionary=repeats,
+            column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
             store_schema=_has_arrow(rows.source),
         )
 

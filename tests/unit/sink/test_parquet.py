@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -113,3 +116,25 @@ def test_empty_columns_are_typed(tmp_path: Path) -> None:
     write(ParquetSink(tmp_path / "a.parquet"), [], BAR)
     write(ParquetSink(tmp_path / "b.parquet"), [bars(1)])
     assert pq.read_schema(tmp_path / "a.parquet") == pq.read_schema(tmp_path / "b.parquet")
+
+
+def test_other_readers_see_the_same_rows(tmp_path: Path) -> None:
+    """DuckDB, Polars and pandas read every encoding back exactly."""
+    batch = bars(1000)
+    sink = ParquetSink(tmp_path / "bars.parquet", row_group_rows=300)
+    write(sink, [batch])
+    path = str(sink.path)
+    wanted = canonical_hash(sink.read())
+    assert sink.read()["ts_open"].cast(pa.int64()).to_pylist() == batch["ts_open"].tolist()
+    assert canonical_hash(pl.read_parquet(path).to_arrow()) == wanted
+    with duckdb.connect() as database:
+        found = database.execute(
+            "SELECT epoch_ns(ts_open), open, count FROM read_parquet(?)", [path]
+        )
+        rows = found.fetchall()
+    assert [row[0] for row in rows] == batch["ts_open"].tolist()
+    assert [row[1] for row in rows] == [value / 10**9 for value in batch["open"].tolist()]
+    assert [row[2] for row in rows] == batch["count"].tolist()
+    frame = pd.read_parquet(path)
+    assert frame["ts_open"].astype("int64").tolist() == batch["ts_open"].tolist()
+    assert frame["symbol"].tolist() == [row["symbol"] for row in sink.read().to_pylist()]
