@@ -12,10 +12,11 @@ from market_data_pipeline.cli.codes import INTERRUPTED
 from market_data_pipeline.cli.input_options import (
     ReadSettings,
     input_options,
+    naming_options,
     range_options,
     replay_source,
 )
-from market_data_pipeline.cli.output import format_count, print_json
+from market_data_pipeline.cli.output import format_rows, print_json
 
 if TYPE_CHECKING:
     from market_data_pipeline.dag.graph import Dag
@@ -96,15 +97,19 @@ def command(
     of bid and ask. A bar covers [ts_open, ts_close), and a window without rows has none.
     """
     from market_data_pipeline.cli.executing import execute, interruption, result_dict
-    from market_data_pipeline.cli.outputs import sink_for
+    from market_data_pipeline.cli.outputs import check_apart, sink_for
     from market_data_pipeline.dag.graph import Dag, Edge
     from market_data_pipeline.spec.registry import find
 
-    source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
+    outputs = {"--output": output, "--late": late_path, "--rejected": rejected_path}
+    check_apart(inputs, {option: path for option, path in outputs.items() if path is not None})
+    with naming_options():
+        source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
+        bars = find("operator", "bars")(every=every)
+        sink = sink_for(output, overwrite=overwrite, prices=prices, table=table)
     dag = Dag("bars")
     dag.add(source, name="input")
-    dag.add(find("operator", "bars")(every), name="bars", inputs=[Edge("input")])
-    sink = sink_for(output, overwrite=overwrite, prices=prices, table=table)
+    dag.add(bars, name="bars", inputs=[Edge("input")])
     dag.add(sink, name="output", inputs=[Edge("bars")])
     sides = (
         ("late", late_path, Edge("bars", "late")),
@@ -134,17 +139,17 @@ def _report(result: RunResult, done: dict[str, Any], dag: Dag) -> str:
 
     rate = format_rate(done["rows_in"], done["seconds"])
     bars = (
-        f"{done['output']}: {format_count(done['rows_out'])} bars of {done['every']} from {rate}"
+        f"{done['output']}: {format_rows(done['rows_out'], 'bar')} of {done['every']} from {rate}"
     )
     lines = [bars, "", format_ledger(result.ledger)]
     if done["late"] and "late" not in dag.nodes:
         lines.append(
-            f"{format_count(done['late'])} late rows are in no bar: raise --out-of-order, "
+            f"late, in no bar: {format_rows(done['late'])}; raise --out-of-order, "
             "or keep them with --late FILE"
         )
     if done["rejected"] and "rejected" not in dag.nodes:
         lines.append(
-            f"{format_count(done['rejected'])} rows could not be taken: see why with "
+            f"could not be taken: {format_rows(done['rejected'])}; see why with "
             "--rejected FILE or `mdp inspect`"
         )
     return "\n".join(lines)

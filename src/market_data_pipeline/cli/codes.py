@@ -23,6 +23,7 @@ from market_data_pipeline.errors import (
     GraphError,
     MissingInputError,
     NodeError,
+    OutputError,
     OutputExistsError,
     PipelineError,
     SpecError,
@@ -46,10 +47,12 @@ _MISUSE: Final = (
 
 def exit_code_of(err: BaseException) -> int:
     """Return the exit code of a command that ended with an error."""
-    err = _root(err)
-    if isinstance(err, KeyboardInterrupt | click.Abort):
+    root = _root(err)
+    if isinstance(root, KeyboardInterrupt | click.Abort):
         return INTERRUPTED
-    return MISUSED if isinstance(err, _MISUSE) else FAILED
+    # Outputs are looked at before anything runs; what fails later is raised by a node.
+    early = isinstance(root, OutputError) and root is _leaf(err)
+    return MISUSED if early or isinstance(root, _MISUSE) else FAILED
 
 
 def kind_of(err: BaseException) -> str:

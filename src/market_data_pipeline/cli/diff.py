@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from market_data_pipeline.cli.codes import FAILED
-from market_data_pipeline.cli.output import format_count, format_table, format_time, print_json
+from market_data_pipeline.cli.output import (
+    format_count,
+    format_rows,
+    format_table,
+    format_time,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from market_data_pipeline.cli.bar_comparison import Comparison
@@ -58,7 +64,6 @@ def command(
     are compared exactly; where one side holds floats, both are compared as floats.
     """
     from market_data_pipeline.cli.bar_comparison import compare
-    from market_data_pipeline.cli.bar_files import load_bars
 
     found = compare(load_bars(a, table), load_bars(b, table), limit=limit)
     if as_json:
@@ -95,7 +100,11 @@ def _as_dict(a: Path, b: Path, found: Comparison) -> dict[str, object]:
 
 
 def _as_text(a: Path, b: Path, found: Comparison) -> str:
-    lines = [f"A  {a}  {_bars(found.rows_a)}", f"B  {b}  {_bars(found.rows_b)}", ""]
+    lines = [
+        f"A  {a}  {format_rows(found.rows_a, 'bar')}",
+        f"B  {b}  {format_rows(found.rows_b, 'bar')}",
+        "",
+    ]
     if found.same:
         return "\n".join([*lines, "the same"])
     lines.append("they differ:")
@@ -104,16 +113,18 @@ def _as_text(a: Path, b: Path, found: Comparison) -> str:
             lines.append(f"  columns only in {side}: {', '.join(columns)}")
     for side, count in (("A", found.only_in_a), ("B", found.only_in_b)):
         if count:
-            lines.append(f"  {_bars(count)} only in {side}")
+            lines.append(f"  {format_rows(count, 'bar')} only in {side}")
     if found.rows_differing:
         by_column = ", ".join(f"{n} {format_count(c)}" for n, c in found.columns_differing.items())
-        lines.append(f"  {_bars(found.rows_differing)} with other values ({by_column})")
+        lines.append(
+            f"  {format_rows(found.rows_differing, 'bar')} with other values ({by_column})"
+        )
     if found.first:
         lines += ["", format_table(("symbol", "ts_open", "column", "A", "B"), _rows(found))]
     shown = len(found.first)
     total = found.only_in_a + found.only_in_b + found.rows_differing
     if shown < total:
-        lines.append(f"... and {_bars(total - shown)} more; see them with --limit")
+        lines.append(f"... and {format_rows(total - shown, 'bar')} more; see them with --limit")
     return "\n".join(lines)
 
 
@@ -128,7 +139,3 @@ def _rows(found: Comparison) -> list[tuple[object, ...]]:
             sides = (here, there) if difference.where == "a" else (there, here)
             rows.append((*key, "(bar)", *sides))
     return rows
-
-
-def _bars(count: int) -> str:
-    return f"{format_count(count)} bar{'' if count == 1 else 's'}"

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-__all__ = ("ReadSettings", "input_options", "range_options", "replay_source")
+__all__ = (
+    "ReadSettings",
+    "input_options",
+    "naming_options",
+    "range_options",
+    "replay_source",
+)
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from market_data_pipeline.errors import ConfigError
+
 if TYPE_CHECKING:
     from market_data_pipeline.source.replay import ReplaySource
 
+_OPTION_OF: Final = {
+    "start": "--from",
+    "end": "--to",
+    "every": "--every",
+    "out_of_order": "--out-of-order",
+    "timezone": "--timezone",
+    "columns": "--column",
+    "batch_rows": "--batch-rows",
+    "speed": "--speed",
+    "table": "--table",
+}
 FORMATS: Final = ("auto", "csv", "parquet", "arrow", "lean", "binance")
 
 
@@ -122,6 +142,19 @@ def input_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Say which option a wrong setting was given by."""
+    try:
+        yield
+    except ConfigError as err:
+        option = _OPTION_OF.get(err.parameter or "")
+        if option is None:
+            raise
+        msg = f"{option}: {err}"
+        raise ConfigError(msg, parameter=err.parameter) from err
 
 
 def range_options(function: Callable[..., None]) -> Callable[..., None]:

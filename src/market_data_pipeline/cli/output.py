@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = (
     "format_bytes",
     "format_count",
+    "format_rows",
     "format_span",
     "format_table",
     "format_time",
@@ -60,6 +61,11 @@ def _cell(value: object) -> str:
 def format_count(value: float) -> str:
     """Return a number with its thousands apart: `1,234,567`."""
     return f"{value:,.0f}"
+
+
+def format_rows(count: int, what: str = "row") -> str:
+    """Return a number of things: `1 row`, `1,234 rows`."""
+    return f"{format_count(count)} {what}{'' if count == 1 else 's'}"
 
 
 def format_bytes(count: float) -> str:

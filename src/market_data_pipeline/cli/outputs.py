@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ("sink_for",)
+__all__ = ("check_apart", "sink_for")
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from market_data_pipeline.errors import ConfigError
@@ -42,8 +44,30 @@ def sink_for(
     elif prices == "float64":
         msg = f"{path}: `--prices float64` is for .parquet; `{form}` files hold exact decimals"
         raise ConfigError(msg, parameter="prices")
-    sink: SinkNode = find("sink", form[1:])(path, overwrite=overwrite, **settings)
+    sink: SinkNode = find("sink", form[1:])(path=path, overwrite=overwrite, **settings)
     return sink
+
+
+def check_apart(inputs: Iterable[str], outputs: Mapping[str, str]) -> None:
+    """Do nothing if no output is an input, or is named twice.
+
+    Args:
+        inputs: Paths and patterns.
+        outputs: Paths by the option that names them.
+
+    Raises:
+        ConfigError: If an output would replace an input or another output.
+        MissingInputError: If an input is not there.
+    """
+    from market_data_pipeline.source.paths import find_files
+
+    taken = {path.resolve(): "an input" for path in find_files(inputs)}
+    for option, path in outputs.items():
+        place = Path(path).resolve()
+        if place in taken and not (path.endswith(".duckdb") and taken[place] != "an input"):
+            msg = f"{option}: `{path}` is {taken[place]} too; choose another name"
+            raise ConfigError(msg)
+        taken.setdefault(place, f"the file of {option}")
 
 
 def _form_of(path: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from market_data_pipeline.cli.output import (
     format_bytes,
     format_count,
+    format_rows,
     format_span,
     format_table,
     format_time,
@@ -122,8 +123,7 @@ def profile_text(place: str, size: int, profile: Profile, *, limit: int) -> str:
 
 
 def _rows_text(profile: Profile) -> str:
-    text = f"{format_count(profile.rows_read)} of {len(profile.symbols)} symbol"
-    text += "" if len(profile.symbols) == 1 else "s"
+    text = f"{format_count(profile.rows_read)} of {format_rows(len(profile.symbols), 'symbol')}"
     if not profile.rejected:
         return text + ", none rejected"
     reasons = ", ".join(f"{format_count(n)} {reason}" for reason, n in profile.rejected.items())
@@ -136,7 +136,7 @@ def _times_facts(times: TimeProfile) -> list[tuple[str, str]]:
         share = 100 * times.out_of_order / times.rows
         worst = format_span(times.worst_disorder_ns)
         order = (
-            f"{format_count(times.out_of_order)} rows ({share:.2g} %), at worst {worst} behind; "
+            f"{format_rows(times.out_of_order)} ({share:.2g} %), at worst {worst} behind; "
             f"`--out-of-order {worst}` makes none of them late"
         )
     silence = "none: all rows have one time"

@@ -12,9 +12,11 @@ import click
 from market_data_pipeline.cli.input_options import (
     ReadSettings,
     input_options,
+    naming_options,
     range_options,
     replay_source,
 )
+from market_data_pipeline.cli.output import format_rows
 
 if TYPE_CHECKING:
     from market_data_pipeline.source.replay import ReplaySource
@@ -70,10 +72,12 @@ def command(
     Several files are merged by event time. Rows that cannot be taken are counted on
     standard error at the end.
     """
-    source = replay_source(inputs, settings, speed=speed, start=start, end=end)
+    with naming_options():
+        source = replay_source(inputs, settings, speed=speed, start=start, end=end)
     rejected = asyncio.run(_print_rows(source, limit, as_json=as_json))
     if rejected:
-        click.echo(f"{rejected} rows could not be taken; `mdp inspect` tells why", err=True)
+        note = f"could not be taken: {format_rows(rejected)}; `mdp inspect` tells why"
+        click.echo(note, err=True)
 
 
 async def _print_rows(source: ReplaySource, limit: int | None, *, as_json: bool) -> int:

@@ -6,7 +6,7 @@ __all__ = ("format_ledger", "format_rate")
 
 from typing import TYPE_CHECKING
 
-from market_data_pipeline.cli.output import format_count, format_table
+from market_data_pipeline.cli.output import format_count, format_rows, format_table
 
 if TYPE_CHECKING:
     from market_data_pipeline.dag.metrics import Account, Ledger
@@ -41,4 +41,4 @@ def _verdict(ledger: Ledger) -> str:
 def format_rate(rows: int, seconds: float) -> str:
     """Return rows, seconds and rows per second in one line."""
     rate = f", {format_count(rows / seconds)} rows/s" if seconds > 0 else ""
-    return f"{format_count(rows)} rows in {seconds:.2f} s{rate}"
+    return f"{format_rows(rows)} in {seconds:.2f} s{rate}"
