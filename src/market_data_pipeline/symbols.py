@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ("KEY_GROUP_COUNT", "SymbolTable", "key_group_of")
 
+import threading
 from collections.abc import Iterable
 from typing import Final
 
@@ -29,15 +30,17 @@ class SymbolTable:
     """Append-only table of symbols; a batch holds their codes.
 
     Codes are dense, start at 0 and are never reused. They have no meaning outside the
-    run, so nothing that is stored or hashed may depend on them: use the name.
+    run, so nothing that is stored or hashed may depend on them: use the name. Sources
+    may add symbols from several threads at once.
     """
 
-    __slots__ = ("_codes", "_groups", "_names")
+    __slots__ = ("_adding", "_codes", "_groups", "_names")
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
         self._groups = np.empty(64, np.int16)
+        self._adding = threading.Lock()
         for name in names:
             self.code(name)
 
@@ -47,14 +50,20 @@ class SymbolTable:
     def code(self, name: str) -> int:
         """Return the code of a symbol, adding it if it is seen for the first time."""
         code = self._codes.get(name)
-        if code is None:
-            code = len(self._names)
-            if code == len(self._groups):
-                self._groups = np.concatenate([self._groups, np.empty_like(self._groups)])
-            self._groups[code] = key_group_of(name)
-            self._names.append(name)
-            self._codes[name] = code
-        return code
+        return self._add(name) if code is None else code
+
+    def _add(self, name: str) -> int:
+        with self._adding:
+            code = self._codes.get(name)
+            if code is None:
+                code = len(self._names)
+                if code == len(self._groups):
+                    self._groups = np.concatenate([self._groups, np.empty_like(self._groups)])
+                self._groups[code] = key_group_of(name)
+                self._names.append(name)
+                # Last, so that whoever finds the code finds the rest too.
+                self._codes[name] = code
+            return code
 
     def name(self, code: int) -> str:
         """Return the symbol of a code.
