@@ -122,3 +122,10 @@ def test_column_names_are_quoted_where_needed(tmp_path: Path) -> None:
     write(JsonlSink(tmp_path / "x.jsonl"), [batch])
     assert CsvSink(tmp_path / "x.csv").read().to_pylist() == [{'a,"b"': 1, "c": 2}]
     assert JsonlSink(tmp_path / "x.jsonl").read().to_pylist() == [{'a,"b"': 1, "c": 2}]
+
+
+def test_csv_tells_empty_text_from_none(tmp_path: Path) -> None:
+    """Empty text is quoted, none is an empty field."""
+    sink = CsvSink(tmp_path / "t.csv")
+    write(sink, [trades(3, ["", None, "x"])])
+    assert sink.read()["note"].to_pylist() == ["", None, "x"]
