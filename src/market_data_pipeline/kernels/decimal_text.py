@@ -116,7 +116,7 @@ def decimal_text_to_fixed(
                 digits = 0
             exponent += -power if minus else power
         if digits == 0 or k != end:
-            if digits == 0 and _is_word_for_no_number(data, k, end):
+            if digits == 0 and not point and _is_word_for_no_number(data, k, end):
                 status[i] = NOT_FINITE
             else:
                 status[i] = MALFORMED
