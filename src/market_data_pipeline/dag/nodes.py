@@ -72,6 +72,9 @@ class SourceReader(Protocol):
         Rows on `out` carry their watermarks (`Batch.progress`). The reader counts in
         `account.rows_in` what it read and under `rejected` what it could not take.
 
+        A run that is told to stop cancels a read that waits, so rows are counted only
+        once there is nothing left to wait for.
+
         Raises:
             InputError: If the input cannot be read on.
         """
