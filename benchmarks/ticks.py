@@ -16,6 +16,7 @@ from __future__ import annotations
 
 __all__ = ("BOUND_NS", "EVENT_RATE", "SECOND_NS", "Ticks", "TickSet", "make", "symbol_names")
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,11 @@ def make(ticks: TickSet) -> TickSet:
         array.flush()
     (ticks.folder / "done").touch()
     return ticks
+
+
+if __name__ == "__main__":
+    from benchmarks.answers import reference
+
+    made = make(TickSet(int(sys.argv[1]), int(sys.argv[2])))
+    for with_duplicates in (False, True):
+        reference(made, distinct=with_duplicates)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.answers import Bars
+from benchmarks.latency.queue_loop import QueueLoopLatency
 from benchmarks.tasks import Task
 from benchmarks.ticks import BOUND_NS, SECOND_NS
 
@@ -36,7 +37,19 @@ class Aggregator:
         key = (start, code)
         bar = self._open.get(key)
         if bar is None:
-            self._open[key] = [code, start, price, price, price, price, size, price * size, 1, time, time]
+            self._open[key] = [
+                code,
+                start,
+                price,
+                price,
+                price,
+                price,
+                size,
+                price * size,
+                1,
+                time,
+                time,
+            ]
         else:
             if time >= bar[10]:
                 bar[5] = price
@@ -172,4 +185,8 @@ class BarsInBatches(BarsItemByItem):
         return asyncio.run(in_batches(batches))
 
 
-TASKS = {"bars_memory": BarsItemByItem, "bars_memory_1000": BarsInBatches}
+TASKS = {
+    "bars_memory": BarsItemByItem,
+    "bars_memory_1000": BarsInBatches,
+    "latency": QueueLoopLatency,
+}

@@ -56,6 +56,8 @@ class BarsInMemory(Task):
         given = self.ticks.load()
         order = np.argsort(given.ts_event, kind="stable")
         times = given.ts_event[order]
+        # Windows are emptied a microsecond after their end, the least there is.
+        times = np.maximum(times, times // SECOND_NS * SECOND_NS + 1_001)
         # Its statistics take rows of one symbol and one time for one row: a duplicate goes
         # a nanosecond after its row.
         times[1:] += times[1:] == times[:-1]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 import market_data_pipeline as mdp
 from benchmarks.answers import Bars, Difference
+from benchmarks.latency.graph import GraphLatency
 from benchmarks.row_functions import check_rows, doubled, is_large
 from benchmarks.tasks import Task
 from benchmarks.ticks import SECOND_NS, symbol_names
@@ -33,7 +34,9 @@ class BarsInMemory(Task):
         ticks = self.ticks.load()
         symbols = mdp.SymbolTable(symbol_names(self.ticks.symbols))
         schema = mdp.TRADE.only(self.columns)
-        arrays = {name: getattr(ticks, "code" if name == "symbol" else name) for name in self.columns}
+        arrays = {
+            name: getattr(ticks, "code" if name == "symbol" else name) for name in self.columns
+        }
         self.batches = [
             mdp.Batch(
                 schema,
@@ -140,6 +143,7 @@ TASKS = {
     "bars_memory": BarsInMemory,
     "bars_memory_1000": BarsInSmallBatches,
     "dedupe_bars": DedupeAndBarsInMemory,
+    "latency": GraphLatency,
     "map_filter": MapAndFilter,
     "bars_parquet": BarsFromParquet,
 }

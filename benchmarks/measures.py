@@ -1,0 +1,108 @@
+"""What is measured: the questions, who is asked, on what, and what is aimed at."""
+
+from __future__ import annotations
+
+__all__ = ("MEASURES", "Measure", "Peer", "sizes")
+
+from dataclasses import dataclass
+
+from benchmarks.ticks import TickSet
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Someone who answers a question.
+
+    Attributes:
+        name: In the tables.
+        module: Its module in `benchmarks.peers`.
+        task: The task there.
+        rows_max: Most rows it is given; it would take too long, or too much memory, for more.
+        symbols_max: Most symbols it is given.
+        target: Least ratio of our rate to its rate that is aimed at, None for none.
+    """
+
+    name: str
+    module: str
+    task: str
+    rows_max: int = 100 * MILLION
+    symbols_max: int = 5_000
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A question.
+
+    Attributes:
+        name: In the results.
+        title: In the tables.
+        ours: Our own answer.
+        peers: The others.
+        sizes: What it is asked on.
+        rounds: How often each pair runs.
+    """
+
+    name: str
+    title: str
+    ours: Peer
+    peers: tuple[Peer, ...]
+    sizes: tuple[TickSet, ...]
+    rounds: int = 5
+
+
+def sizes(*millions: int) -> tuple[TickSet, ...]:
+    """Return sets of so many million rows, each with few and with many symbols."""
+    return tuple(TickSet(m * MILLION, symbols) for symbols in (100, 5_000) for m in millions)
+
+
+MEASURES = (
+    Measure(
+        "bars_memory",
+        "1 s bars with average price, in memory, batches of 65,536 rows",
+        Peer("ours", "ours", "bars_memory"),
+        (
+            Peer("numba kernel alone", "numba_kernel", "bars_memory", target=0.7),
+            Peer("C -O3 kernel alone", "c_kernel", "bars_memory", target=0.7),
+            Peer("ours, batches of 1,000", "ours", "bars_memory_1000", 10 * MILLION),
+            Peer("DuckDB SQL, own table", "duckdb_sql", "bars_memory", 10 * MILLION),
+            Peer("DuckDB SQL, Arrow", "duckdb_sql", "bars_arrow", 10 * MILLION),
+            Peer("Polars", "polars_frames", "bars_memory", 10 * MILLION),
+            Peer("asyncio by hand, batches", "asyncio_loop", "bars_memory_1000", MILLION),
+            Peer("asyncio by hand, items", "asyncio_loop", "bars_memory", MILLION),
+            Peer("csp", "csp_graph", "bars_memory", MILLION, symbols_max=100),
+            Peer("Bytewax", "bytewax_flow", "bars_memory", 200_000),
+        ),
+        sizes(1, 10, 100),
+    ),
+    Measure(
+        "bars_parquet",
+        "1 s bars with average price, Parquet file to Parquet file",
+        Peer("ours", "ours", "bars_parquet"),
+        (
+            Peer("DuckDB SQL", "duckdb_sql", "bars_parquet", target=1.5),
+            Peer("Polars", "polars_frames", "bars_parquet", 10 * MILLION),
+        ),
+        sizes(1, 10, 100),
+    ),
+    Measure(
+        "dedupe_bars",
+        "Duplicates dropped, then 1 s bars, in memory",
+        Peer("ours", "ours", "dedupe_bars"),
+        (
+            Peer("DuckDB DISTINCT, own table", "duckdb_sql", "dedupe_bars", target=5.0),
+            Peer("Polars unique", "polars_frames", "dedupe_bars", 10 * MILLION),
+        ),
+        sizes(1, 10),
+        rounds=3,
+    ),
+    Measure(
+        "map_filter",
+        "Rows through a Python `map` and a Python `filter`, in memory",
+        Peer("ours", "ours", "map_filter", MILLION),
+        (Peer("Bytewax", "bytewax_flow", "map_filter", MILLION, target=1.0),),
+        (TickSet(MILLION, 100),),
+    ),
+)
