@@ -57,7 +57,9 @@ def exit_code_of(err: BaseException) -> int:
 
 def kind_of(err: BaseException) -> str:
     """Return the name of an error's class, as printed with `--json`."""
-    return type(_root(err)).__name__
+    root = _root(err)
+    # The library for commands has its own name for it.
+    return "KeyboardInterrupt" if isinstance(root, click.Abort) else type(root).__name__
 
 
 def message_of(err: BaseException) -> str:

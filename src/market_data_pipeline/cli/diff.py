@@ -64,6 +64,7 @@ def command(
     are compared exactly; where one side holds floats, both are compared as floats.
     """
     from market_data_pipeline.cli.bar_comparison import compare
+    from market_data_pipeline.cli.bar_files import load_bars
 
     found = compare(load_bars(a, table), load_bars(b, table), limit=limit)
     if as_json:
