@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("ListReader", "all_rejects", "all_rows", "ticks")
 
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import cycle
 from typing import Any
 
@@ -73,20 +74,22 @@ def _plain(batch: Batch, names: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def all_rows(reader: FileReader, *names: str) -> list[tuple[Any, ...]]:
-    """Read to the end and return the named columns of all rows, all columns if none is."""
+    """Read to the end, close, and return the named columns of all rows, or all columns."""
     rows = []
-    while (batch := reader.read()) is not None:
-        rows += _plain(batch, names or reader.schema.names)
+    with closing(reader):
+        while (batch := reader.read()) is not None:
+            rows += _plain(batch, names or reader.schema.names)
     return rows
 
 
 def all_rejects(reader: FileReader) -> list[tuple[int, str]]:
-    """Read to the end and return row number and reason of all rows that were rejected."""
+    """Read to the end, close, and return row number and reason of what was rejected."""
     rejects: list[tuple[int, str]] = []
     more = True
-    while more:
-        more = reader.read() is not None
-        batch = reader.take_rejected()
-        if batch is not None:
-            rejects += _plain(batch, ["row", "reason"])
+    with closing(reader):
+        while more:
+            more = reader.read() is not None
+            batch = reader.take_rejected()
+            if batch is not None:
+                rejects += _plain(batch, ["row", "reason"])
     return rejects

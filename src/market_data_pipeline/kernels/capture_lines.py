@@ -142,6 +142,7 @@ def capture_lines(
             continue
         k = name_end + 1
         kind = -1
+        wrapped = False
         if _same(data, name, name_end, _UPDATE):
             kind = QUOTES
             k = name - 2
@@ -236,8 +237,11 @@ def capture_lines(
                     if names[slot] == data[name]:
                         starts[slot + 1, found] = value
                         ends[slot + 1, found] = value_end
-        # Whoever wrote the line wrote its last brace, or it is cut short.
-        if closed and data[end - 1] == ord("}"):
+        # The line ends with the message, or with the brace of what it is wrapped in.
+        if wrapped:
+            k += 1
+            closed = closed and k < end and data[k] == ord("}")
+        if closed and k + 1 == end:
             starts[0, found] = first
             ends[0, found] = time_end
         found += 1

@@ -152,7 +152,9 @@ class BinanceReader(ChunkReader):
             for line in lines[bad].tolist():
                 detail = "the line is no time and message, or cut short"
                 self._rejects.add(line, "malformed", detail)
-            starts, ends, lines = starts[:, ~bad], ends[:, ~bad], lines[~bad]
+            starts = np.ascontiguousarray(starts[:, ~bad])
+            ends = np.ascontiguousarray(ends[:, ~bad])
+            lines = lines[~bad]
         texts = {name: Text(starts[i], ends[i], data) for i, name in enumerate(self._names)}
         texts["T"] = _first_there(texts["T"], texts["E"], texts["LOCAL_NS"])
         if "m" in texts:

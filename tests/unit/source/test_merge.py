@@ -42,19 +42,23 @@ def test_files_that_do_not_overlap_are_open_one_at_a_time() -> None:
     assert opened.open_most == 1
 
 
+class OneBatch(ListReader):
+    """Gives one batch, the very object."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__([], [1], SYMBOLS)
+        self.batch: Batch | None = batch
+
+    def read(self) -> Batch | None:
+        batch, self.batch = self.batch, None
+        return batch
+
+
 def test_a_file_alone_is_passed_through_untouched() -> None:
     """Where only one file has rows to give, its batches are given as they are."""
-
-    class OneBatch(ListReader):
-        def read(self) -> Batch | None:
-            batch, self.batch = self.batch, None
-            return batch
-
-        batch: Batch | None = ticks([(1, 0), (2, 0)], SYMBOLS)
-
-    expected = OneBatch.batch
-    merged = MergedReader([Part("a", lambda _: OneBatch([], [1], SYMBOLS))], SCHEMA, SYMBOLS)
-    assert merged.read() is expected
+    batch = ticks([(1, 0), (2, 0)], SYMBOLS)
+    merged = MergedReader([Part("a", lambda _: OneBatch(batch))], SCHEMA, SYMBOLS)
+    assert merged.read() is batch
 
 
 def test_too_many_overlapping_files_are_refused_with_the_way_out() -> None:
@@ -90,7 +94,7 @@ class Rejecting(ListReader):
 
 @pytest.mark.parametrize("kind", [MergedReader, SequenceReader])
 def test_rejected_rows_of_all_files_come_through(
-    kind: type[MergedReader] | type[SequenceReader],
+    kind: type[MergedReader | SequenceReader],
 ) -> None:
     """Those a file rejects at its very end are among them."""
     parts = [Part(place, lambda _, place=place: Rejecting(place)) for place in "ab"]  # type: ignore[misc]
