@@ -50,6 +50,10 @@ class MemorySink:
 
     A new run starts with an empty sink.
 
+    Backpressure: never makes anyone wait; its memory grows with the rows.
+
+    Delivery: every row once, visible at once, also those of a run that fails.
+
     Attributes:
         prices: How `read` gives fixed-point columns: `float64`, or exact as `decimal`.
     """
