@@ -22,7 +22,10 @@ _UNITS_NS: Final = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
-_PATTERN: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|min|m|h|d)")
+_PATTERN: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|min|m|h|d)", re.ASCII)
+# A window or bound of this length can be added to a time of these centuries within int64.
+_LONGEST_NS: Final = 36_525 * 86_400_000_000_000
+_LONGEST_TEXT: Final = 60
 _WAY_OUT: Final = "write a number and a unit: ns, us, ms, s, min, h or d, as in `500ms`"
 
 
@@ -33,16 +36,25 @@ def duration_ns(value: str | timedelta) -> int:
         value: Number and unit, one or several: `1s`, `1.5h`, `1h30min`; or a timedelta.
 
     Raises:
-        ConfigError: If the text is no duration, or is finer than a nanosecond.
+        ConfigError: If the text is no duration, or is finer than a nanosecond; if the
+            duration is negative or longer than 100 years.
     """
     if isinstance(value, timedelta):
         whole = value.days * 86_400_000_000 + value.seconds * 1_000_000 + value.microseconds
-        return whole * 1_000
-    text = value.strip()
+        total = whole * 1_000
+    else:
+        total = _text_ns(value.strip())
+    if not 0 <= total <= _LONGEST_NS:
+        msg = f"a duration must be 0 to {_LONGEST_NS // _UNITS_NS['d']} days, was `{value}`"
+        raise ConfigError(msg)
+    return total
+
+
+def _text_ns(text: str) -> int:
     if text == "0":
         return 0
     total, position = 0, 0
-    for found in _PATTERN.finditer(text):
+    for found in _PATTERN.finditer(text) if len(text) <= _LONGEST_TEXT else ():
         if found.start() != position:
             break
         number, unit = found.groups()
@@ -50,12 +62,12 @@ def duration_ns(value: str | timedelta) -> int:
         total += int(integer) * _UNITS_NS[unit]
         part, rest = divmod(int(fraction or 0) * _UNITS_NS[unit], 10 ** len(fraction))
         if rest:
-            msg = f"duration `{value}` is finer than a nanosecond"
+            msg = f"duration `{text}` is finer than a nanosecond"
             raise ConfigError(msg)
         total += part
         position = found.end()
     if position == 0 or position != len(text):
-        msg = f"`{value}` is not a duration; {_WAY_OUT}"
+        msg = f"`{text[:_LONGEST_TEXT]}` is not a duration; {_WAY_OUT}"
         raise ConfigError(msg)
     return total
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from market_data_pipeline.batch import TIME_MIN, Batch
 from market_data_pipeline.dag.component import component
@@ -75,7 +75,7 @@ class Dedupe:
     key: Annotated[tuple[str, ...], BeforeValidator(_checked_key)] = Field(
         default=(), validate_default=True
     )
-    ttl: Annotated[Duration, BeforeValidator(_checked_ttl)] = "1min"
+    ttl: Annotated[Duration, AfterValidator(_checked_ttl)] = "1min"
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "duplicate")
     side_outputs: ClassVar[tuple[str, ...]] = ("duplicate",)

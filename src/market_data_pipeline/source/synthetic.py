@@ -130,8 +130,9 @@ class SyntheticSource:
     side_outputs: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        names = self.names
-        if not 1 <= len(names) <= _MOST_SYMBOLS or len(set(names)) != len(names):
+        # The number first: a great many names would take for ever to make.
+        count = self.symbols if isinstance(self.symbols, int) else len(self.symbols)
+        if not 1 <= count <= _MOST_SYMBOLS or len(set(self.names)) != count:
             msg = f"`symbols` must be 1 to {_MOST_SYMBOLS} different symbols, was {self.symbols!r}"
             raise ConfigError(msg, parameter="symbols")
         if duration_ns(self.disorder_max) > duration_ns(self.out_of_order):
