@@ -42,9 +42,7 @@ def _word(data: npt.NDArray[np.uint8], start: int, count: int) -> Any:
     return word
 
 
-@njit(
-    numba.void(_BYTES, _INT64S, numba.int64[::1], numba.int64[::1]), cache=True, nogil=True
-)
+@njit(numba.void(_BYTES, _INT64S, numba.int64[::1], numba.int64[::1]), cache=True, nogil=True)
 def hash_bytes(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],

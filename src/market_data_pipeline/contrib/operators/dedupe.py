@@ -1,4 +1,4 @@
-"""Drop rows that were there before; the operator is `market_data_pipeline.operator.dedupe`."""
+"""The operator of `market_data_pipeline.operator.dedupe`, under its name of old."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""Decimals of 128 bits to fixed point of 64."""
+
+from __future__ import annotations
+
+__all__ = ("narrow_decimals",)
+
+import numpy as np
+import numpy.typing as npt
+from numba import int64, njit
+
+from market_data_pipeline.kernels.muldiv import divide_wide
+from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT
+
+
+@njit(int64(INTS_IN, int64, INTS_OUT), cache=True, nogil=True)
+def narrow_decimals(words: npt.NDArray[np.int64], divisor: int, out: npt.NDArray[np.int64]) -> int:
+    """Write each number divided by a divisor, rounded half to even.
+
+    Args:
+        words: (2 n,) int64, the low and the high half of n numbers in turn, as in Arrow's
+            decimal128 arrays.
+        divisor: A power of ten, > 0.
+        out: (n,) int64, written.
+
+    Returns:
+        -1, or the first number whose result is not in range.
+    """
+    largest = np.uint64(0x7FFFFFFFFFFFFFFF)
+    for i in range(out.size):
+        low, high = np.uint64(words[2 * i]), np.uint64(words[2 * i + 1])
+        negative = words[2 * i + 1] < 0
+        if negative:
+            low = ~low + np.uint64(1)
+            high = ~high + np.uint64(low == 0)
+        wide = np.uint64(divisor)
+        if high >= wide:
+            return i
+        quotient, rest = divide_wide(high, low, wide)
+        half = wide - rest
+        if rest > half or (rest == half and quotient & np.uint64(1)):
+            quotient += np.uint64(1)
+        # The largest value stands for "none".
+        if quotient >= largest:
+            return i
+        out[i] = -np.int64(quotient) if negative else np.int64(quotient)
+    return -1
