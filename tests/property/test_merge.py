@@ -80,3 +80,34 @@ def test_rows_given_are_rows_counted_at_every_step(
         given_rows += len(batch)
         assert merged.rows_read == given_rows
         assert 0.0 <= merged.fraction() <= 1.0
+
+
+@given(
+    files_of_times,
+    st.lists(cuts, min_size=6, max_size=6),
+    st.integers(1, 9),
+    st.integers(0, 10),
+    st.integers(1, 4),
+)
+def test_what_goes_on_from_what_does_not_depend_on_batches(
+    files: list[list[int]], sizes: list[list[int]], batch_rows: int, joint: int, first: int
+) -> None:
+    """Reading files after one another where they follow gives one order as well."""
+    symbols = SymbolTable()
+
+    def order(cuts: list[list[int]], rows: int) -> list[tuple[int, int]]:
+        parts = [
+            Part(
+                str(i),
+                lambda _, i=i, rows=rows: ListReader(rows, cuts[i], symbols),  # type: ignore[misc]
+                rows[0][0] if rows else 99,
+                max((time for time, _ in rows[:first]), default=99),
+            )
+            for i, rows in enumerate(numbered(files))
+        ]
+        merged = MergedReader(parts, SCHEMA, symbols, batch_rows=rows, joint=joint)
+        return all_rows(merged, "ts_event", "sequence")
+
+    found = order(sizes, batch_rows)
+    assert found == order([[100]] * 6, 10_000)
+    assert sorted(found) == sorted(oracle(files))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN
 from market_data_pipeline.errors import ColumnError
@@ -18,6 +18,10 @@ from market_data_pipeline.source.merge import MergedReader, Part
 from market_data_pipeline.source.reader import FileReader, ReadOptions
 from market_data_pipeline.source.sequence import SequenceReader
 from market_data_pipeline.symbols import SymbolTable
+
+_FIRST_ROWS: Final = 8
+"""Among so many rows there is one that is not out of order."""
+
 
 class FileSet:
     """Files to read as one.
@@ -42,7 +46,7 @@ class FileSet:
             InputError: If a file cannot be read.
             ColumnError: If the columns of the files differ.
         """
-        return self._survey(starts=False)[0]
+        return self._survey(spans=False)[0]
 
     def open(
         self, symbols: SymbolTable, order: Literal["merge", "sequence"], joint: int = 0
@@ -52,8 +56,8 @@ class FileSet:
         Args:
             symbols: The run's symbols.
             order: `merge` to go by event time, `sequence` for one after the other.
-            joint: How far a file may begin before those before it end, in nanoseconds,
-                and still be read after them rather than merged with them.
+            joint: How much of event time, in nanoseconds, a file that goes on where others
+                end may have in common with them.
 
         Raises:
             InputError: If a file cannot be read.
@@ -61,10 +65,10 @@ class FileSet:
         """
         if len(self._files) == 1:
             return self._opened(self._files[0], symbols, self._options.batch_rows)
-        schema, starts = self._survey(starts=order == "merge")
+        schema, spans = self._survey(spans=order == "merge")
         parts = [
-            Part(str(path), partial(self._opened, path, symbols), start)
-            for path, start in zip(self._files, starts, strict=True)
+            Part(str(path), partial(self._opened, path, symbols), *span)
+            for path, span in zip(self._files, spans, strict=True)
         ]
         if order == "sequence":
             return SequenceReader(parts, schema, symbols, batch_rows=self._options.batch_rows)
@@ -76,10 +80,10 @@ class FileSet:
         options = replace(self._options, batch_rows=batch_rows)
         return open_file(path, self._form, options, symbols)
 
-    def _survey(self, *, starts: bool) -> tuple[Schema, list[int]]:
-        """Return the columns of all files, and for each the least merge key if asked for."""
+    def _survey(self, *, spans: bool) -> tuple[Schema, list[tuple[int, int]]]:
+        """Return the columns of all files, and the `_span` of each if asked for."""
         schema: Schema | None = None
-        found: list[int] = []
+        found: list[tuple[int, int]] = []
         for path in self._files:
             # A table of its own: looking at files must not number the run's symbols.
             reader = self._opened(path, SymbolTable(), 1)
@@ -88,19 +92,19 @@ class FileSet:
                     schema = reader.schema
                 elif reader.schema != schema:
                     raise _difference(path, reader.schema, self._files[0], schema)
-                found.append(_start(reader) if starts else TIME_MIN)
+                found.append(_span(reader) if spans else (TIME_MIN, TIME_MIN))
             finally:
                 reader.close()
         assert schema is not None  # noqa: S101 - there is at least one file
         return schema, found
 
 
-def _start(reader: FileReader) -> int:
-    # Keys are highest times so far, so none is less than the time of the first row.
-    while (batch := reader.read()) is not None:
-        if len(batch):
-            return int(batch.times[0])
-    return TIME_MAX
+def _span(reader: FileReader) -> tuple[int, int]:
+    """Return the first event time, which no merge key is below, and how far rows soon are."""
+    times: list[int] = []
+    while len(times) < _FIRST_ROWS and (batch := reader.read()) is not None:
+        times += batch.times.tolist()
+    return (times[0], max(times)) if times else (TIME_MAX, TIME_MAX)
 
 
 def _difference(path: Path, schema: Schema, first: Path, expected: Schema) -> ColumnError:

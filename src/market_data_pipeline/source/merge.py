@@ -5,9 +5,11 @@ file so far, and rows go by (key, place of the file in the list). So disorder wi
 file stays what it is, and the result does not depend on how the files are cut into
 batches.
 
-A file that begins where all those before it end is not merged with them but read after
-them. So one recording gives the same rows in the same order whether it is one file or
-several, also where the cut runs through rows that are out of order.
+A file that goes on where those before it in the list end is not merged with them but
+read after them, so one recording gives the same rows in the same order whether it is one
+file or several, also where the cut runs through rows that are out of order. Such a file
+begins in the second half of the others' time, overlaps them by no more than `joint`, and
+has reached their end within its first few rows. Files of a common time are merged.
 """
 
 from __future__ import annotations
@@ -41,11 +43,13 @@ class Part:
         open: Opens it; takes the most rows of a batch.
         starts: A time that no merge key of it lies below: it need not be open before
             the others have come that far.
+        reaches: The highest event time among its first few rows.
     """
 
     place: str
     open: Callable[[int], FileReader]
     starts: int = TIME_MIN
+    reaches: int = TIME_MIN
 
 
 class _Run:
@@ -124,8 +128,8 @@ class MergedReader:
         schema: The columns, the same in all parts.
         symbols: The run's symbols.
         batch_rows: Most rows in one batch.
-        joint: How far a part may begin before the others end, in nanoseconds, to count
-            as following them; None to merge all parts that overlap at all.
+        joint: How much of event time, in nanoseconds, a part that goes on where others end
+            may have in common with them; None to merge all parts that overlap at all.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class MergedReader:
         self._symbols = symbols
         self._batch_rows = batch_rows
         self._joint = joint
+        self._after: int | None = None
         self._count = len(parts)
         self._parts = parts
         # The parts that are not open yet, the next to be opened last.
@@ -203,17 +208,28 @@ class MergedReader:
                 return run
             following = self._ahead[-1]
             starts = self._parts[following].starts
-            if run is not None and (starts > int(run.keys[-1]) or self._all_end_by(starts)):
+            if run is not None and (starts > int(run.keys[-1]) or self._goes_on(following)):
                 return run
             self._open(self._ahead.pop())
 
-    def _all_end_by(self, starts: int) -> bool:
-        """Tell whether a part that starts then follows all that are open."""
-        if self._joint is None:
+    def _goes_on(self, index: int) -> bool:
+        """Tell whether a part goes on where all that are open end.
+
+        Asked when every part that is open has come to where this one starts, so it is
+        the same parts whatever the batches; and once, before any of them comes to its end.
+        """
+        if self._after == index:
+            return True
+        if self._joint is None or any(run.part > index for run in self._runs):
             return False
-        limit = starts + self._joint
-        # Every part is asked, so how far each is read ahead depends on the data alone.
-        return all([run.ends_by(limit) for run in self._runs])
+        part = self._parts[index]
+        begun = min(self._parts[run.part].starts for run in self._runs)
+        overlap = min(self._joint, part.starts - begun)
+        limit = min(part.starts + overlap, part.reaches)
+        if not all(run.ends_by(limit) for run in self._runs):
+            return False
+        self._after = index
+        return True
 
     def _open(self, index: int) -> None:
         part = self._parts[index]

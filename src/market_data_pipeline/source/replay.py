@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -28,8 +28,9 @@ from market_data_pipeline.source.read_ahead import ReadAhead
 from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.source.time_range import moment_ns
 
-_BATCHES_AHEAD = 2
-_JOINTS = 10
+_BATCHES_AHEAD: Final = 2
+_JOINTS: Final = 10
+"""How many bounds of disorder a recording that is cut may have in common with its next part."""
 
 
 def _as_texts(value: Any) -> Any:
@@ -71,10 +72,10 @@ class ReplaySource:
         start: Event time of the first row to take, ISO 8601.
         end: Event time before which the last row to take lies, ISO 8601.
         speed: `max`, or how many seconds of event time pass in a second.
-        order: `merge` reads several files as one stream by event time; a file that begins
-            within ten times `out_of_order` of where all before it end is read after them,
-            so it does not matter into how many files a recording is cut. `sequence`
-            reads the files one after the other as they are listed.
+        order: `merge` reads several files as one stream by event time; files that go on
+            where the ones before them end are read after those, so it does not matter
+            into how many files a recording is cut. `sequence` reads the files one after
+            the other as they are listed, whatever their times.
         batch_rows: Most rows in one batch; the result does not depend on it.
         strict: Fail on the first row that cannot be taken, instead of rejecting it.
     """
@@ -88,7 +89,7 @@ class ReplaySource:
     out_of_order: Duration = "1s"
     start: Moment = None
     end: Moment = None
-    speed: Literal["max"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "max"
+    speed: float | Literal["max"] = "max"
     order: Literal["merge", "sequence"] = "merge"
     batch_rows: int = Field(default=65_536, ge=1)
     strict: bool = False
@@ -98,6 +99,9 @@ class ReplaySource:
     side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
 
     def __post_init__(self) -> None:
+        if self.speed != "max" and not 0 < self.speed < float("inf"):
+            msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
+            raise ConfigError(msg, parameter="speed")
         start, end = self._range()
         if start >= end:
             msg = f"`end` must be after `start` ({self.start}), was {self.end}"

@@ -61,6 +61,31 @@ def test_a_file_alone_is_passed_through_untouched() -> None:
     assert merged.read() is batch
 
 
+def joined(files: list[list[int]], joint: int) -> list[int]:
+    def opens(times: list[int], _rows: int) -> ListReader:
+        return ListReader([(time, 0) for time in times], [2], SYMBOLS)
+
+    parts = [Part("", partial(opens, times), times[0], max(times)) for times in files]
+    rows = all_rows(MergedReader(parts, SCHEMA, SYMBOLS, joint=joint), "ts_event")
+    return [time for (time,) in rows]
+
+
+def test_a_recording_cut_into_files_stays_in_its_order() -> None:
+    """Also where the cut runs through rows that are out of order."""
+    whole = [1, 4, 9, 8, 12, 10, 13, 20, 19, 22, 21, 30]
+    for cut in range(4, 12):
+        assert joined([whole[:cut], whole[cut:]], joint=5) == whole
+
+
+def test_files_of_a_common_time_are_merged() -> None:
+    """However short they are, and wherever they begin."""
+    assert joined([[1, 3, 5], [1, 2, 9]], joint=10) == [1, 1, 2, 3, 5, 9]
+    assert joined([[1, 3, 5], [2, 4, 6]], joint=10) == [1, 2, 3, 4, 5, 6]
+    assert joined([[0, 10, 20, 30], [14, 25, 40]], joint=10) == [0, 10, 14, 20, 25, 30, 40]
+    # Listed before the one it goes on from, so it is no part of one recording.
+    assert joined([[9, 20], [0, 5, 10]], joint=5) == [0, 5, 9, 10, 20]
+
+
 def test_too_many_overlapping_files_are_refused_with_the_way_out() -> None:
     """The number of open files has a limit."""
     opened = Opened([[0, 1]] * 513)
