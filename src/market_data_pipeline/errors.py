@@ -134,8 +134,11 @@ class SpecError(ConfigError):
         column: Its column in characters, from 1.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+    def __init__(self, problems: Sequence[Problem], *, further: int = 0) -> None:
+        lines = [str(problem) for problem in problems]
+        if further:
+            lines.append(f"and {further:,} more problems")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
         first = self.problems[0]
         self.file, self.line, self.column = first.file, first.line, first.column

@@ -40,6 +40,7 @@ D = TypeVar("D", bound=Dag)
 MAX_NODES: Final = 400
 """Most nodes in one file."""
 
+_MOST_PROBLEMS: Final = 20
 _TOP_KEYS: Final = ("name", "nodes")
 
 
@@ -131,7 +132,7 @@ def load_text(
         problems.extend(_port_problems(entry, entries))
     name = _name(root, file, problems)
     if problems:
-        raise SpecError(_in_order(problems, file))
+        raise _error(problems, file)
     dag = dag_type(name)
     for entry in entries.values():
         _add(dag, entry)
@@ -211,8 +212,9 @@ def _place_of(err: GraphError, entries: dict[str, NodeEntry], root: Value) -> Va
     return entry.reads if reads and entry.reads is not None else entry.key
 
 
-def _in_order(problems: list[Problem], file: str) -> list[Problem]:
-    return sorted(problems, key=lambda p: (p.file != file, p.line, p.column))
+def _error(problems: list[Problem], file: str) -> SpecError:
+    ordered = sorted(problems, key=lambda p: (p.file != file, p.line, p.column))
+    return SpecError(ordered[:_MOST_PROBLEMS], further=len(ordered[_MOST_PROBLEMS:]))
 
 
 def _neighbour(path: Path) -> str:

@@ -22,7 +22,7 @@ from market_data_pipeline.spec.excerpts import SpecText, shown
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
-MAX_VALUES: Final = 100_000
+MAX_VALUES: Final = 20_000
 _MAX_DIGITS: Final = 400  # of a number; Python refuses to read more than 4,300
 
 Scalar: TypeAlias = str | int | float | bool | None

@@ -100,6 +100,13 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
     assert (err.file, err.line, err.column) == ("p.yaml", 1, 1)
 
 
+def test_a_flood_of_problems_is_cut() -> None:
+    """Twenty are told, the others counted."""
+    err = refused("nodes: {}\n" + "\n".join(f"k{i}: 1" for i in range(500)))
+    assert len(err.problems) == 20
+    assert str(err).endswith("\nand 481 more problems")
+
+
 @pytest.mark.parametrize(
     ("node", "column", "words"),
     [
