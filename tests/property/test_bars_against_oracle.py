@@ -48,8 +48,9 @@ class Driver:
         self.late: list[Tick] = []
 
     def batch(self, rows: list[Tick], *, explicit: bool) -> Batch:
+        times = np.array([row.time for row in rows], np.int64)
         columns = {
-            "ts_event": np.array([row.time for row in rows], np.int64),
+            "ts_event": times,
             "symbol": self.symbols.encode(row.symbol for row in rows),
             "price": np.array([row.price for row in rows], np.int64),
             "size": np.array([row.size for row in rows], np.int64),
@@ -59,7 +60,7 @@ class Driver:
         end = max(self.highest, TIME_MIN + self.bound) - self.bound
         progress = Progress(before, self.bound, end)
         if explicit:
-            marks = progress.watermarks(columns["ts_event"])
+            marks = progress.watermarks(times)
             progress = Progress(progress.before, 0, end, marks)
         return Batch(SCHEMA, columns, self.symbols, progress)
 

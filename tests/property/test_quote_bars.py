@@ -60,7 +60,7 @@ def test_quote_bars_are_those_of_the_oracle(rows: list[Quote], at: list[int], bo
     """Each side has its own open, high, low and close; an empty side is no price."""
     symbols = SymbolTable()
     operator = Bars(f"{WIDTH}ns").build(NodeContext("bars", symbols))
-    outputs = []
+    outputs: list[tuple[str, Batch]] = []
     highest = TIME_MIN
     edges = [0, *(min(cut, len(rows)) for cut in at), len(rows)]
     for a, b in pairwise(edges):

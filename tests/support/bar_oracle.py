@@ -27,7 +27,7 @@ class Bar(NamedTuple):
     close: int
     volume: int
     vwap: int | None
-    count: int
+    trades: int
 
 
 def half_even(value: Fraction) -> int:
