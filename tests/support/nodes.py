@@ -63,12 +63,12 @@ class ScriptedReader:
         self._highest = TIME_MIN
 
     async def read(self) -> Sequence[tuple[str, Batch | Idle]] | None:
-        item = next(self._items, None)
+        item: Any = next(self._items, None)
         if item is None:
             return None
         if isinstance(item, Exception):
             raise item
-        if item == "wait":
+        if isinstance(item, str):
             await asyncio.get_running_loop().create_future()
         batch = trades(item, self._context.symbols)
         self._context.account.rows_in += len(batch)
