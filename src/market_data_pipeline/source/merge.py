@@ -53,71 +53,96 @@ class Part:
 
 
 class _Run:
-    """An open part: its current batch, and how far that is used up."""
+    """An open part: its current batch, and how far that is used up.
 
-    __slots__ = ("at", "batch", "ended", "keys", "part", "reached", "reader")
+    Attributes:
+        part: Place of the part in the list.
+        reader: Reads it.
+        reached: The merge key of the last row that is waiting.
+    """
+
+    __slots__ = (
+        "_at",
+        "_batch",
+        "_before",
+        "_ended",
+        "_keys",
+        "_rows",
+        "part",
+        "reached",
+        "reader",
+    )
 
     def __init__(self, part: int, reader: FileReader) -> None:
         self.part = part
         self.reader = reader
-        self.batch: Batch | None = None
-        self.keys: npt.NDArray[np.int64] = np.empty(0, np.int64)
-        self.at = 0
-        self.ended = False
         self.reached = TIME_MIN
+        self._batch: Batch | None = None
+        self._rows = self._at = 0
+        self._before = TIME_MIN
+        self._keys: npt.NDArray[np.int64] | None = None
+        self._ended = False
 
     @property
     def waiting(self) -> int:
         """Rows that are read but not yet given."""
-        return len(self.keys) - self.at
+        return self._rows - self._at
+
+    @property
+    def keys(self) -> npt.NDArray[np.int64]:
+        """The merge keys of the rows that are waiting; most batches are never asked."""
+        if self._keys is None:
+            assert self._batch is not None  # noqa: S101 - fill() came before
+            self._keys = np.maximum.accumulate(self._batch.times)
+            np.maximum(self._keys, self._before, out=self._keys)
+        return self._keys[self._at :]
 
     def fill(self) -> bool:
         """Have at least one row waiting; False at the end."""
-        while self.at == len(self.keys):
+        if not self.waiting:
             batch = self._next()
             if batch is None:
                 return False
-            self.batch, self.keys, self.at = batch, self._keys(batch), 0
+            self._hold(batch, self.reached)
         return True
 
     def _next(self) -> Batch | None:
         """Return the next rows of the file, None at its end."""
-        while not self.ended:
+        while not self._ended:
             batch = self.reader.read()
             if batch is None:
-                self.ended = True
+                self._ended = True
             elif len(batch):
                 return batch
         return None
 
-    def _keys(self, batch: Batch) -> npt.NDArray[np.int64]:
-        keys = np.maximum.accumulate(batch.times)
-        np.maximum(keys, self.reached, out=keys)
-        self.reached = int(keys[-1])
-        return keys
+    def _hold(self, batch: Batch, before: int) -> None:
+        self._batch, self._rows, self._at = batch, len(batch), 0
+        self._before, self._keys = before, None
+        self.reached = max(before, int(batch.times.max()))
 
     def ends_by(self, key: int) -> bool:
         """Tell whether no row of the file has a key above `key`, reading on to know it."""
-        batches = [] if self.batch is None else [self.batch.slice(self.at, len(self.batch))]
-        keys = [self.keys[self.at :]]
-        rows = self.waiting
-        while self.reached <= key and rows < _LOOK_AHEAD_ROWS:
+        parts: list[Batch] = []
+        rows, reached = self.waiting, self.reached
+        while reached <= key and rows < _LOOK_AHEAD_ROWS:
             batch = self._next()
             if batch is None:
                 break
-            batches.append(batch)
-            keys.append(self._keys(batch))
+            parts.append(batch)
             rows += len(batch)
-        if len(keys) > 1:
-            self.batch, self.keys, self.at = Batch.concat(batches), np.concatenate(keys), 0
-        return self.ended and self.reached <= key
+            reached = max(reached, int(batch.times.max()))
+        if parts:
+            before = self._before if self._at == 0 else int(self.keys[0])
+            self._hold(Batch.concat([self.take(self.waiting), *parts]), before)
+        return self._ended and reached <= key
 
-    def take(self, stop: int) -> Batch:
-        """Return waiting rows up to a position; the batch itself if that is all of it."""
-        batch, start = self.batch, self.at
+    def take(self, rows: int) -> Batch:
+        """Return the first rows that wait; the batch itself if that is all of it."""
+        batch, start = self._batch, self._at
         assert batch is not None  # noqa: S101 - fill() came before
-        self.at = stop
-        return batch if start == 0 and stop == len(batch) else batch.slice(start, stop)
+        self._at = stop = start + rows
+        return batch if rows == len(batch) else batch.slice(start, stop)
 
 
 class MergedReader:
@@ -182,33 +207,34 @@ class MergedReader:
         limiting = self._limiting()
         if limiting is None:
             return None
-        limit = int(limiting.keys[-1])
+        if len(self._runs) == 1:
+            return limiting.take(limiting.waiting)
         chosen: list[tuple[_Run, int]] = []
         for run in self._runs:
             # A part before the limiting one may give rows of that very key, one after
             # it must wait, since the limiting part may have more of them.
             side: Literal["left", "right"] = "right" if run.part <= limiting.part else "left"
-            stop = int(np.searchsorted(run.keys, limit, side))
-            if stop > run.at:
-                chosen.append((run, stop))
+            rows = int(np.searchsorted(run.keys, limiting.reached, side))
+            if rows:
+                chosen.append((run, rows))
         if len(chosen) == 1:
-            run, stop = chosen[0]
-            return run.take(stop)
+            run, rows = chosen[0]
+            return run.take(rows)
         chosen.sort(key=lambda choice: choice[0].part)
-        keys = np.concatenate([run.keys[run.at : stop] for run, stop in chosen])
+        keys = np.concatenate([run.keys[:rows] for run, rows in chosen])
         # A stable sort of ascending runs is a merge, and ties keep the order of parts.
         order = np.argsort(keys, kind="stable")
-        return Batch.concat([run.take(stop) for run, stop in chosen]).reorder(order)
+        return Batch.concat([run.take(rows) for run, rows in chosen]).reorder(order)
 
     def _limiting(self) -> _Run | None:
         """Return the run whose rows are known the least far; opens parts that are due."""
         while True:
-            run = min(self._runs, key=lambda run: (int(run.keys[-1]), run.part), default=None)
+            run = min(self._runs, key=lambda run: (run.reached, run.part), default=None)
             if not self._ahead:
                 return run
             following = self._ahead[-1]
             starts = self._parts[following].starts
-            if run is not None and (starts > int(run.keys[-1]) or self._goes_on(following)):
+            if run is not None and (starts > run.reached or self._goes_on(following)):
                 return run
             self._open(self._ahead.pop())
 
