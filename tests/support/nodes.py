@@ -70,6 +70,7 @@ class ScriptedReader:
             raise item
         if isinstance(item, str):
             await asyncio.get_running_loop().create_future()
+            return None
         batch = trades(item, self._context.symbols)
         self._context.account.rows_in += len(batch)
         before, self._highest = self._highest, max(self._highest, *item)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("Dag", "Edge", "Node", "Policy")
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -130,8 +130,11 @@ class Dag:
             msg = f"a node needs a source, an operator or a sink, was {component!r}"
             raise ConfigError(msg)
         name = self._free_name(type_name_of(component)) if name is None else name
-        if not name or "." in name or name != name.strip():
-            msg = f"a node name must not be empty or hold a dot or outer spaces, was `{name}`"
+        if not name or "." in name or name != name.strip() or not name.isprintable():
+            msg = (
+                f"a node name must not be empty or hold a dot, outer spaces or control "
+                f"characters, was {name!r}"
+            )
             raise ConfigError(msg, parameter="name")
         if name in self._nodes:
             msg = f"there are two nodes named `{name}`; give one another name"
@@ -164,23 +167,26 @@ class Dag:
             UnknownNodeError: If an edge names a node that is not there.
         """
         done: dict[str, Node] = {}
-        path: list[str] = []
-
-        def visit(node: Node) -> None:
-            if node.name in done:
-                return
-            if node.name in path:
-                raise CycleError([*path[path.index(node.name) :], node.name])
-            path.append(node.name)
-            for edge in node.inputs:
-                if edge.node not in self._nodes:
-                    raise UnknownNodeError(edge.node, self._nodes, node=node.name)
-                visit(self._nodes[edge.node])
-            path.pop()
-            done[node.name] = node
-
-        for node in self._nodes.values():
-            visit(node)
+        # By hand rather than by recursion, which long chains would exhaust: the path from
+        # a root down, and for each node on it the edges not yet followed.
+        for root in self._nodes.values():
+            path: dict[str, Iterator[Edge]] = {}
+            if root.name not in done:
+                path[root.name] = iter(root.inputs)
+            while path:
+                name, edges = next(reversed(path.items()))
+                edge = next(edges, None)
+                if edge is None:
+                    del path[name]
+                    done[name] = self._nodes[name]
+                elif edge.node not in self._nodes:
+                    raise UnknownNodeError(edge.node, self._nodes, node=name)
+                elif edge.node in path:
+                    names = list(path)
+                    # Each node on the path reads the next; data flows the other way.
+                    raise CycleError([*names[names.index(edge.node) :], edge.node])
+                elif edge.node not in done:
+                    path[edge.node] = iter(self._nodes[edge.node].inputs)
         return list(done.values())
 
     def validate(self) -> None:

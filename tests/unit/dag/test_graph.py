@@ -119,8 +119,15 @@ def test_what_is_no_component_is_refused() -> None:
     """Only sources, operators and sinks can be nodes, and names cannot hold a dot."""
     with pytest.raises(ConfigError, match="needs a source, an operator or a sink"):
         Dag().add(object())
-    with pytest.raises(ConfigError, match="must not be empty or hold a dot"):
-        Dag().add(SOURCE, name="a.b")
+    for name in ("a.b", "", " a", "a\0", "a\nb"):
+        with pytest.raises(ConfigError, match="must not be empty or hold a dot"):
+            Dag().add(SOURCE, name=name)
+
+
+def test_a_long_chain_is_ordered() -> None:
+    """The length of a graph is not bounded by the depth of Python's stack."""
+    nodes = [(f"n{at}", BARS, [Edge(f"n{at - 1}")]) for at in range(1, 5_000)]
+    assert len(graph(*reversed(nodes), ("n0", SOURCE, [])).order()) == 5_000
 
 
 def test_edges_are_checked() -> None:
