@@ -130,11 +130,8 @@ class Dag:
             msg = f"a node needs a source, an operator or a sink, was {component!r}"
             raise ConfigError(msg)
         name = self._free_name(type_name_of(component)) if name is None else name
-        if not name or "." in name or name != name.strip() or not name.isprintable():
-            msg = (
-                f"a node name must not be empty or hold a dot, outer spaces or control "
-                f"characters, was {name!r}"
-            )
+        if not name or "." in name or name != name.strip():
+            msg = f"a node name must not be empty or hold a dot or outer spaces, was `{name}`"
             raise ConfigError(msg, parameter="name")
         if name in self._nodes:
             msg = f"there are two nodes named `{name}`; give one another name"
