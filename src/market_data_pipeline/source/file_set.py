@@ -36,7 +36,7 @@ class FileSet:
         self, files: Sequence[Path], form: Format | Literal["auto"], options: ReadOptions
     ) -> None:
         self._files = files
-        self._form = form
+        self._form: Format | Literal["auto"] = form
         self._options = options
 
     def schema(self) -> Schema:
