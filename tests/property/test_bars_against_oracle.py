@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,7 +99,7 @@ class Driver:
 
 def pieces(rows: list[Tick], at: list[int]) -> list[list[Tick]]:
     edges = [0, *(min(cut, len(rows)) for cut in at), len(rows)]
-    return [rows[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return [rows[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
 @given(ticks(far_times), cuts, st.integers(0, 35), st.booleans())

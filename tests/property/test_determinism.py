@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.shuffled_loop import run_shuffled
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.canonical import canonical_hash
@@ -21,6 +20,7 @@ from market_data_pipeline.sink.memory import MemorySink
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.source.replay import ReplaySource
 from market_data_pipeline.symbols import SymbolTable
+from support.shuffled_loop import run_shuffled
 
 SCHEMA = TRADE.only(["ts_event", "symbol", "price", "size", "trade_id"])
 ROWS = 20_000

@@ -64,7 +64,7 @@ def test_two_nodes_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (lambda: graph(), GraphError, "has no nodes"),
+        (graph, GraphError, "has no nodes"),
         (lambda: graph(("ticks", SOURCE, [])), UnconnectedNodeError, "nobody reads `ticks.out`"),
         (
             lambda: graph(("ticks", SOURCE, []), ("s", SINK, [Edge("ticks")]), ("b", BARS, [])),
