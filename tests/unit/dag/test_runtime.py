@@ -110,8 +110,8 @@ def test_stopping_drains_what_was_read() -> None:
     async def work() -> Any:
         running = Run(scripted([[1], [12], "wait"], log))
         task = asyncio.get_running_loop().create_task(running.run())
-        while running.ledger()["bars"].rows_in < 2:
-            await asyncio.sleep(0)  # noqa: ASYNC110  what is waited for has no event
+        while running.ledger()["bars"].rows_in < 2:  # noqa: ASYNC110  it has no event
+            await asyncio.sleep(0)
         running.stop()
         return await task
 
