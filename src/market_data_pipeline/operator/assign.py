@@ -87,7 +87,9 @@ class AssignOperator(Stateless):
             return ()
         if batch.schema is not self._input or self._output is None:
             # Columns nobody behind reads may not have been read at all.
-            there = {n: e for n, e in self._expressions.items() if e.names <= {*batch.schema.names}}
+            there = {
+                n: e for n, e in self._expressions.items() if e.names <= {*batch.schema.names}
+            }
             self._bound = bound_expressions(there, batch.schema, self._node)
             self._input, self._output = batch.schema, _assigned(batch.schema, self._bound)
         columns = dict(batch.columns)

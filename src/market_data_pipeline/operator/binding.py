@@ -18,7 +18,15 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import SchemaError, nearest
 from market_data_pipeline.operator.comparing import compare
 from market_data_pipeline.operator.expression import BoundExpression
-from market_data_pipeline.operator.terms import Evaluate, Term, aligned, combine, divide, multiply, places
+from market_data_pipeline.operator.terms import (
+    Evaluate,
+    Term,
+    aligned,
+    combine,
+    divide,
+    multiply,
+    places,
+)
 from market_data_pipeline.records import DEFAULT_SCALE, UNDEFINED, Kind, Schema
 
 _OPERATORS: Final[dict[type[ast.operator], str]] = {
@@ -278,7 +286,9 @@ class Binder:
         left = node.left
         for operator, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(operator, ast.In | ast.NotIn):
-                parts.append(self._membership(left, right, negated=isinstance(operator, ast.NotIn)))
+                parts.append(
+                    self._membership(left, right, negated=isinstance(operator, ast.NotIn))
+                )
             else:
                 parts.append(self._pair(node, left, right, _COMPARISONS[type(operator)]))
             left = right
@@ -351,5 +361,3 @@ def _spoken(term: Term) -> str:
         Kind.BOOL: "true or false",
         Kind.ARROW: "a text",
     }[term.kind]
-
-

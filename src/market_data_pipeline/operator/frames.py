@@ -45,9 +45,7 @@ def frame_of_batch(batch: Batch, *, position: bool) -> Any:
         batch: The rows.
         position: Add the column `POSITION`.
     """
-    arrays = {
-        field.name: _arrow_of(field, batch[field.name], batch) for field in batch.schema
-    }
+    arrays = {field.name: _arrow_of(field, batch[field.name], batch) for field in batch.schema}
     if position:
         arrays[POSITION] = pa.array(np.arange(len(batch)))
     return polars().from_arrow(pa.table(arrays))
@@ -113,9 +111,7 @@ def batch_of_frame(frame: Any, batch: Batch, node: str) -> Batch:
     if batch.schema.time and batch.schema.time not in columns:
         msg = f"the returned frame lacks `{batch.schema.time}`, the event time"
         raise SchemaError(msg, node=node)
-    schema = Schema(
-        batch.schema.name, tuple(fields), batch.schema.time, batch.schema.conflatable
-    )
+    schema = Schema(batch.schema.name, tuple(fields), batch.schema.time, batch.schema.conflatable)
     return Batch(schema, columns, batch.symbols, _progress_of(table, batch, node))
 
 

@@ -180,8 +180,9 @@ def _stable_parts(column: Column) -> list[npt.NDArray[np.int64]]:
 def _text_hashes(column: pa.Array) -> Halves:
     if not (pa.types.is_large_binary(column.type) or pa.types.is_binary(column.type)):
         column = pc.cast(column, pa.large_string())
-    column = pc.cast(pc.fill_null(column, b"" if pa.types.is_binary(column.type) else ""),
-                     pa.large_binary())
+    column = pc.cast(
+        pc.fill_null(column, b"" if pa.types.is_binary(column.type) else ""), pa.large_binary()
+    )
     _, offsets, data = column.buffers()
     first, second = np.empty(len(column), np.int64), np.empty(len(column), np.int64)
     starts = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]

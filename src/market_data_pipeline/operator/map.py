@@ -18,6 +18,7 @@ from market_data_pipeline.operator.frames import polars
 from market_data_pipeline.operator.mapping import BatchMapping, RowMapping, field_of_word
 from market_data_pipeline.operator.ordered import ordered_results
 from market_data_pipeline.operator.predicates import Unit
+from market_data_pipeline.operator.rows import CHUNK_ROWS
 from market_data_pipeline.operator.stateless import Stateless
 from market_data_pipeline.records import Schema
 
@@ -99,9 +100,14 @@ class RowMapOperator(RowMapping):
 
     def process(self, batch: Batch) -> Outputs:
         """Return what the function makes of the rows."""
-        if not len(batch):
-            return ()
-        return self.outputs_of(batch, self.check.results(batch))
+        rows = len(batch)
+        if rows <= CHUNK_ROWS:
+            return self.outputs_of(batch, self.changes(batch)) if rows else ()
+        made: list[Batch] = []
+        for start in range(0, rows, CHUNK_ROWS):
+            part = batch.slice(start, min(rows, start + CHUNK_ROWS))
+            made += (out for _, out in self.outputs_of(part, self.changes(part)))
+        return (("out", Batch.concat(made)),) if made else ()
 
 
 class MapOperator(Stateless):
@@ -139,6 +145,4 @@ class AsyncMapOperator(RowMapping):
             *(self.check.fn, self.check.rows(batch), self._concurrency),
             lambda position: self.check.place(batch, position),
         )
-        return self.outputs_of(batch, results)
-
-
+        return self.outputs_of(batch, [self.change(result) for result in results])

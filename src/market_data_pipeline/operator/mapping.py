@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ("WORDS", "BatchMapping", "RowMapping", "field_of_word")
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from market_data_pipeline.operator.compaction import keep_rows, with_own_progres
 from market_data_pipeline.operator.frames import batch_of_frame, frame_of_batch, polars
 from market_data_pipeline.operator.predicates import RowCheck
 from market_data_pipeline.operator.returned import BadValueError, column_of, field_for
-from market_data_pipeline.operator.rows import ChangedRow, Row
+from market_data_pipeline.operator.rows import ChangedRow, Row, explain
 from market_data_pipeline.operator.stateless import Stateless
 from market_data_pipeline.records import DEFAULT_SCALE, Field, Kind, Schema
 
@@ -80,41 +81,57 @@ class RowMapping(Stateless):
             parts = [key.partition(":") for key in sorted(words, key=words.__getitem__)]
             self._added = tuple(field_of_word(name, word) for word, _, name in parts)
 
-    def outputs_of(self, batch: Batch, results: Sequence[Any]) -> Outputs:
+    def changes(self, batch: Batch) -> list[Any]:
+        """Return the columns that the function changes or adds, for each row.
+
+        An error of the function is passed on with a note that names the row.
+        """
+        changes: list[Any] = []
+        keep = changes.append
+        try:
+            for result in map(self.check.fn, self.check.rows(batch)):
+                # Rows die here, at once, or the garbage collector would look at them all.
+                keep(result.changed_columns if type(result) is ChangedRow else result)
+        except Exception as err:
+            explain(err)
+            err.add_note(f"raised for {self.check.place(batch, len(changes))}")
+            raise
+        return changes
+
+    @staticmethod
+    def change(result: Any) -> Any:
+        """Return the columns that a result changes or adds."""
+        return result.changed_columns if type(result) is ChangedRow else result
+
+    def outputs_of(self, batch: Batch, changes: list[Any]) -> Outputs:
         """Return the batch with the changes, less the rows for which None was returned."""
-        kinds = set(map(type, results))
+        kinds = set(map(type, changes))
         if type(None) in kinds:
-            mask = np.array([result is not None for result in results])
+            mask = np.array([change is not None for change in changes])
             kept = int(np.count_nonzero(mask))
             self._account.add("filtered", len(batch) - kept)
             positions: Sequence[int] = np.flatnonzero(mask).tolist()
-            results = [result for result in results if result is not None]
+            changes = [change for change in changes if change is not None]
             made = keep_rows(batch, mask, kept)
         else:
             positions, made = range(len(batch)), batch
-        if results:
-            changes = self._changes(batch, positions, results, kinds)
+        if changes:
+            if not kinds <= {dict, type(None)}:
+                changes = self._mappings(batch, positions, changes)
             made = self._changed(batch, made, positions, changes)
         self.check.seen += len(batch)
-        return (("out", made),) if results else ()
+        return (("out", made),) if changes else ()
 
     def _refuse(self, batch: Batch, position: int, what: str) -> RecordError:
         return RecordError(what, reason="type", place=self.check.place(batch, position))
 
-    def _changes(
-        self, batch: Batch, positions: Sequence[int], results: Sequence[Any], kinds: set[type]
-    ) -> Sequence[Mapping[str, Any]]:
+    def _mappings(
+        self, batch: Batch, positions: Sequence[int], results: Sequence[Any]
+    ) -> list[Mapping[str, Any]]:
         """Return the columns that each row kept changes or adds."""
-        kinds = kinds - {type(None)}
-        if kinds == {dict}:
-            return results
-        if kinds == {ChangedRow}:
-            return list(map(attrgetter("changes"), results))
         changes: list[Mapping[str, Any]] = []
         for position, result in zip(positions, results, strict=True):
-            if isinstance(result, ChangedRow):
-                changes.append(result.changes)
-            elif isinstance(result, Row):
+            if isinstance(result, Row):
                 changes.append(_NO_CHANGES)
             elif isinstance(result, Mapping):
                 changes.append(result)
@@ -165,9 +182,7 @@ class RowMapping(Stateless):
             self._schemas = (batch.schema, batch.schema.having(*added))
         return self._schemas[1]
 
-    def _told_by(
-        self, batch: Batch, position: int, first: Mapping[str, Any]
-    ) -> tuple[Field, ...]:
+    def _told_by(self, batch: Batch, position: int, first: Mapping[str, Any]) -> tuple[Field, ...]:
         fields = []
         for name, value in first.items():
             if name in batch.schema:
@@ -236,7 +251,13 @@ class RowMapping(Stateless):
 def _common_names(changes: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:
     """Return the columns of every row's changes if these are the same for all."""
     first = changes[0].keys()
-    if any(change.keys() != first for change in changes):
+    if set(map(len, changes)) != {len(first)}:
+        return None
+    try:
+        # As many columns and none of the first row's missing: the same columns.
+        for name in first:
+            deque(map(itemgetter(name), changes), 0)
+    except KeyError:
         return None
     return frozenset(first)
 

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from market_data_pipeline.operator.rows import explain
+
 
 async def ordered_results(
     fn: Callable[..., Awaitable[Any]],
@@ -32,6 +34,7 @@ async def ordered_results(
             try:
                 results[position] = await fn(thing)
             except Exception as err:
+                explain(err)
                 err.add_note(f"raised for {place(position)}")
                 raise
 

@@ -14,7 +14,7 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import RecordError
 from market_data_pipeline.operator.expression import BoundExpression, Expression
 from market_data_pipeline.operator.frames import frame_of_batch, polars
-from market_data_pipeline.operator.rows import RowReader
+from market_data_pipeline.operator.rows import RowReader, explain
 from market_data_pipeline.records import Schema
 
 Unit = Literal["rows", "batches", "frames"]
@@ -59,6 +59,7 @@ class RowCheck:
         try:
             results.extend(map(self.fn, self.rows(batch)))
         except Exception as err:
+            explain(err)
             err.add_note(f"raised for {self.place(batch, len(results))}")
             raise
         return results
@@ -69,14 +70,15 @@ class RowCheck:
         Raises:
             RecordError: If one is neither true nor false.
         """
-        if not set(map(type, results)) <= {bool, np.bool_}:
+        mask = np.array(results)
+        if mask.dtype != np.bool_ or mask.shape != (len(batch),):
             position = next(
                 i for i, result in enumerate(results) if not isinstance(result, bool | np.bool_)
             )
             found = results[position]
             msg = f"the function must return True or False, was {found!r:.80}"
             raise RecordError(msg, reason="type", place=self.place(batch, position))
-        return np.array(results, np.bool_)
+        return mask
 
 
 def mask_maker(

@@ -132,9 +132,7 @@ def _arrow(field: Field, values: Sequence[Any]) -> pa.Array:
         try:
             pa.array([value], field.arrow)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            raise BadValueError(
-                place, f"must be {field.arrow}, was {_shown(value)}"
-            ) from None
+            raise BadValueError(place, f"must be {field.arrow}, was {_shown(value)}") from None
     raise BadValueError(0, reason)
 
 

@@ -61,7 +61,9 @@ class Router:
             msg = "`routes` of `router` must name at least one output"
             raise ConfigError(msg, parameter="routes")
         if self.default in self.routes:
-            msg = f"`default` of `router` must be a name of its own, was the route `{self.default}`"
+            msg = (
+                f"`default` of `router` must be a name of its own, was the route `{self.default}`"
+            )
             raise ConfigError(msg, parameter="default")
         for name in self.outputs:
             if not _PORT.fullmatch(name):
@@ -107,7 +109,9 @@ class Router:
 
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
         """Return the columns wanted and those the conditions read; all for a function."""
-        names = [c.names if isinstance(c, Expression) else None for c in self.conditions().values()]
+        names = [
+            c.names if isinstance(c, Expression) else None for c in self.conditions().values()
+        ]
         if wanted is None or None in names:
             return None
         return wanted.union(*(read for read in names if read is not None))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ("ChangedRow", "Row", "RowReader", "RowView")
+__all__ = ("CHUNK_ROWS", "ChangedRow", "Row", "RowReader", "RowView", "explain")
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Context, Decimal
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from types import CodeType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import nearest
 from market_data_pipeline.records import UNDEFINED, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
+
+CHUNK_ROWS: Final = 512
+"""Rows made at a time: their objects stay in the processor's cache."""
 
 _EXACT: Final = Context(prec=60)
 _LETTERS: Final = np.array([chr(code) for code in range(256)], object)
@@ -36,9 +39,13 @@ class Row(tuple[Any, ...]):
 
     __slots__ = ()
 
+    if TYPE_CHECKING:
+        # Not at run time: attributes of a class that has this method are slow.
+        def __getattr__(self, name: str) -> Any: ...
+
     def replace(self, **changes: Any) -> ChangedRow:
         """Return the row with other values in some columns, or with more columns."""
-        return ChangedRow(self, changes)
+        return ChangedRow((self, changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values by column."""
@@ -53,9 +60,6 @@ class Row(tuple[Any, ...]):
         if name not in view.names:
             raise KeyError(_unknown(name, view.names))
         return view.values(name)[tuple.__getitem__(self, _INDEX)]
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(_unknown(name, self._names()))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.to_dict().values())
@@ -76,42 +80,43 @@ class Row(tuple[Any, ...]):
         return _spoken(self.to_dict())
 
 
-class ChangedRow:
-    """A row with other values in some columns, or with more columns.
+_Pair = namedtuple("_Pair", ("row", "changes"))
 
-    Attributes:
-        row: The row it was made of.
-        changes: The values that differ, by column.
-    """
 
-    __slots__ = ("changes", "row")
+class ChangedRow(tuple[Any, ...]):
+    """A row with other values in some columns, or with more columns."""
 
-    changes: dict[str, Any]
-    row: Row
+    __slots__ = ()
 
-    def __init__(self, row: Row, changes: dict[str, Any]) -> None:
-        object.__setattr__(self, "row", row)
-        object.__setattr__(self, "changes", changes)
+    # As in rows: reading an item of the tuple inside takes no Python call.
+    original_row: Row = _Pair.__dict__["row"]
+    changed_columns: dict[str, Any] = _Pair.__dict__["changes"]
 
     def replace(self, **changes: Any) -> ChangedRow:
         """Return the row with further values changed."""
-        return ChangedRow(self.row, {**self.changes, **changes})
+        return ChangedRow((self.original_row, {**self.changed_columns, **changes}))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values by column."""
-        return {**self.row.to_dict(), **self.changes}
+        return {**self.original_row.to_dict(), **self.changed_columns}
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.changes:
-            return self.changes[name]
-        return getattr(self.row, name)
+        if name in self.changed_columns:
+            return self.changed_columns[name]
+        return getattr(self.original_row, name)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        msg = f"a row cannot be changed; use `row.replace({name}=...)`"
-        raise AttributeError(msg)
+    def __getitem__(self, name: Any) -> Any:
+        changes = self.changed_columns
+        return changes[name] if name in changes else self.original_row[name]
 
-    def __getitem__(self, name: str) -> Any:
-        return self.changes[name] if name in self.changes else self.row[name]
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_dict().values())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.changed_columns or name in self.original_row
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row | ChangedRow) and self.to_dict() == other.to_dict()
@@ -165,6 +170,14 @@ class RowReader:
 
     def rows(self, batch: Batch) -> Iterator[Row]:
         """Return the rows of a batch, in order."""
+        if len(batch) <= CHUNK_ROWS:
+            return self._chunk(batch)
+        starts = range(0, len(batch), CHUNK_ROWS)
+        return chain.from_iterable(
+            self._chunk(batch.slice(start, start + CHUNK_ROWS)) for start in starts
+        )
+
+    def _chunk(self, batch: Batch) -> Iterator[Row]:
         view = RowView(batch, self._readers)
         columns = [view.values(name) for name in self._eager]
         return self._make(zip(repeat(view), range(len(batch)), *columns, strict=False))
@@ -272,6 +285,12 @@ class _Remembered(dict[int, Any]):
     def __missing__(self, value: int) -> Decimal:
         decimal = self[value] = _EXACT.multiply(Decimal(value), self._unit)
         return decimal
+
+
+def explain(error: Exception) -> None:
+    """Add to an error what a row has, if it was asked for a column it has not."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, Row):
+        error.add_note(_unknown(error.name, error.obj._names()))
 
 
 def _unknown(name: object, names: Iterable[str]) -> str:

@@ -1,0 +1,193 @@
+"""Checks that any operator must pass, for those who write one."""
+
+from __future__ import annotations
+
+__all__ = ("ManualClock", "check_operator")
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from market_data_pipeline.batch import TIME_MIN, Batch, Column
+from market_data_pipeline.dag.metrics import Account
+from market_data_pipeline.dag.nodes import NodeContext, Outputs, TransformNode
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.records import Kind
+from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
+
+_Rows = dict[str, list[tuple[Any, ...]]]
+
+
+class ManualClock:
+    """A clock that stands still but for `sleep` and `advance`.
+
+    Attributes:
+        slept_s: What was slept, in order.
+    """
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self._now_ns = now_ns
+        self.slept_s: list[float] = []
+
+    def now_ns(self) -> int:
+        """Return the wall time, nanoseconds since the UNIX epoch, UTC."""
+        return self._now_ns
+
+    def monotonic(self) -> float:
+        """Return the same time in seconds."""
+        return self._now_ns / 1e9
+
+    def advance(self, delay_s: float) -> None:
+        """Let time pass."""
+        self._now_ns += round(delay_s * 1e9)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Let time pass, without waiting for it."""
+        self.slept_s.append(delay_s)
+        self.advance(delay_s)
+
+
+def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) -> None:
+    """Check that an operator is what the engine needs it to be.
+
+    Its output must be the same however rows are cut into batches, and if it is stopped
+    after any batch and its state is restored, from parts, in a run in which symbols have
+    other codes. Each row that goes in must be accounted for. Rows are compared with their
+    watermarks, and in order; after a restart without their order, which may follow the
+    codes where times are equal.
+
+    Args:
+        make: Gives the component; called for each run.
+        batches: Consecutive rows with progress, best of a few symbols, with some late.
+
+    Raises:
+        AssertionError: If a check fails; says which.
+    """
+    expected = _Run(make()).through(batches).finished()
+    for rows in (1, 2, 7, sum(map(len, batches))):
+        found = _Run(make()).through(_cut(batches, rows)).finished()
+        _compare(f"batches of {rows}", expected, found)
+    for boundary in range(len(batches) + 1):
+        stopped = _Run(make()).through(batches[:boundary])
+        table = SymbolTable(["of another run"])
+        renamed = [_renamed(batch, table) for batch in batches[boundary:]]
+        found = _Run(make(), stopped).through(renamed).finished()
+        _compare(f"a restart after batch {boundary}", _sorted(expected), _sorted(found))
+
+
+class _Run:
+    """An operator, what it gave so far, and its account."""
+
+    def __init__(self, component: TransformNode, stopped: _Run | None = None) -> None:
+        self._component = component
+        self._operator: Any = None
+        self._state = None if stopped is None else stopped.snapshot()
+        self.rows: _Rows = {}
+        self.account = Account("checked")
+        if stopped is not None:
+            self.rows, self.account = stopped.rows, stopped.account
+            self.account.held = 0  # what was held is in the state; who restores it counts it
+
+    def _build(self, symbols: SymbolTable) -> Any:
+        if self._operator is None:
+            context = NodeContext("checked", symbols, self.account, ManualClock())
+            self._operator = self._component.build(context)
+            if self._state is not None:
+                self._operator.restore(self._state)
+        return self._operator
+
+    def through(self, batches: Iterable[Batch]) -> _Run:
+        """Give the operator batches."""
+        for batch in batches:
+            operator = self._build(batch.symbols)
+            self.account.rows_in += len(batch)
+            if inspect.iscoroutinefunction(operator.process):
+                self._take(asyncio.run(operator.process(batch)))
+            else:
+                self._take(operator.process(batch))
+            self._take(operator.advance(batch.watermark))
+        return self
+
+    def snapshot(self) -> Snapshot:
+        """Return the state, taken apart by key group and put together again."""
+        whole: Snapshot = self._build(SymbolTable()).snapshot()
+        half = KEY_GROUP_COUNT // 2
+        parts = (range(half, KEY_GROUP_COUNT), range(half))
+        return Snapshot.merge(whole.only(groups) for groups in parts)
+
+    def finished(self) -> _Rows:
+        """End the input; return all rows by port."""
+        self._take(self._build(SymbolTable()).finish())
+        if self.account.unaccounted or self.account.held:
+            msg = f"rows are missing, or held at the end: {self.account}"
+            raise AssertionError(msg)
+        return self.rows
+
+    def _take(self, outputs: Outputs) -> None:
+        for port, batch in outputs:
+            if port not in self._component.outputs:
+                msg = f"`{port}` is not among the outputs"
+                raise AssertionError(msg)
+            if port not in self._component.side_outputs:
+                self.account.rows_out += len(batch)
+            self.rows.setdefault(port, []).extend(_rows_of(batch))
+
+
+def _compare(what: str, expected: _Rows, found: _Rows) -> None:
+    for port in sorted({*expected, *found}):
+        right, wrong = expected.get(port, []), found.get(port, [])
+        pairs = zip(right, wrong, strict=False)
+        differing = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        if differing is not None:
+            msg = (
+                f"with {what}, row {differing} of `{port}` is {wrong[differing]}, "
+                f"else {right[differing]}"
+            )
+            raise AssertionError(msg)
+        if len(right) != len(wrong):
+            msg = f"with {what}, `{port}` has {len(wrong)} rows, else {len(right)}"
+            raise AssertionError(msg)
+
+
+def _sorted(rows: _Rows) -> _Rows:
+    return {port: sorted(found, key=repr) for port, found in rows.items()}
+
+
+def _rows_of(batch: Batch) -> list[tuple[Any, ...]]:
+    columns: list[list[Any]] = []
+    for field in batch.schema:
+        values: list[Any] = _listed(batch[field.name])
+        if field.kind is Kind.SYMBOL:
+            values = [batch.symbols.name(code) for code in values]
+        elif field.kind is Kind.FLOAT:
+            values = [repr(value) for value in values]  # so that NaN equals itself
+        columns.append(values)
+    if batch.progress is not None and batch.schema.time:
+        columns.append(batch.progress.watermarks(batch.times).tolist())
+    else:
+        columns.append([TIME_MIN] * len(batch))
+    return list(zip(*columns, strict=True))
+
+
+def _listed(column: Column) -> list[Any]:
+    listed: list[Any] = column.to_pylist() if isinstance(column, pa.Array) else column.tolist()
+    return listed
+
+
+def _cut(batches: Sequence[Batch], rows: int) -> list[Batch]:
+    whole = Batch.concat(batches)
+    return [whole.slice(i, min(len(whole), i + rows)) for i in range(0, len(whole), rows)]
+
+
+def _renamed(batch: Batch, table: SymbolTable) -> Batch:
+    """Return a batch over another symbol table, in which the symbols have other codes."""
+    codes = np.array([table.code(name) for name in reversed(batch.symbols.names)][::-1], np.int32)
+    columns: dict[str, Column] = {
+        field.name: codes[batch[field.name]] if field.kind is Kind.SYMBOL else batch[field.name]
+        for field in batch.schema
+    }
+    return Batch(batch.schema, columns, table, batch.progress)

@@ -1,0 +1,93 @@
+"""Every operator gives the same rows however they are cut, stopped and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.nodes import TransformNode
+from market_data_pipeline.operator.assign import Assign
+from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.operator.dedupe import Dedupe
+from market_data_pipeline.operator.filter import Filter
+from market_data_pipeline.operator.map import Map
+from market_data_pipeline.operator.router import Router
+from market_data_pipeline.operator.select import Select
+from market_data_pipeline.operator.throttle import Throttle
+from market_data_pipeline.operator.union import Union
+from market_data_pipeline.testing import check_operator
+from support.operator_batches import random_batches
+
+
+def _noted(row: Any) -> Any:
+    if row.sequence % 5 == 0:
+        return None
+    if row.price is None:
+        return row.replace(ts_event=row.ts_event + 3, notional=None, kind="none")
+    return row.replace(notional=row.price * row.size, kind=row.symbol.lower())
+
+
+async def _noted_later(row: Any) -> Any:
+    return _noted(row)
+
+
+async def _is_large(row: Any) -> bool:
+    return bool(row.size > 4)
+
+
+def _doubled(frame: Any) -> Any:
+    return frame.filter(frame["sequence"] > 3).with_columns(size=frame_size(frame) * 2)
+
+
+def frame_size(frame: Any) -> Any:
+    """Return the size of the rows that stay."""
+    return frame.filter(frame["sequence"] > 3)["size"]
+
+
+OPERATORS: dict[str, Callable[[], TransformNode]] = {
+    "assign": lambda: Assign({"notional": "price * size", "ts_event": "ts_event + 5"}),
+    "bars": lambda: Bars("20ns"),
+    "dedupe by symbol and number": lambda: Dedupe(["symbol", "sequence"], ttl="30ns"),
+    "dedupe by number": lambda: Dedupe(["sequence"], ttl="17ns"),
+    "dedupe by symbol": lambda: Dedupe(["symbol"], ttl="5ns"),
+    "dedupe by text": lambda: Dedupe(["note"], ttl="9ns"),
+    "dedupe by symbol and text": lambda: Dedupe(["note", "symbol", "side"], ttl="40ns"),
+    "filter by expression": lambda: Filter("price > 3.5 and symbol in ['AAA', 'CCC']"),
+    "filter by function": lambda: Filter(lambda row: row.size > 4),
+    "filter by coroutine function": lambda: Filter(_is_large, concurrency=3),
+    "filter on batches": lambda: Filter(lambda batch: batch["sequence"] > 9, on="batches"),
+    "map": lambda: Map(_noted, columns={"notional": "decimal", "kind": "text"}),
+    "map by coroutine function": lambda: Map(
+        _noted_later, columns={"notional": "decimal", "kind": "text"}, concurrency=2
+    ),
+    "map that tells its columns": lambda: Map(lambda row: {"half": row.size / 2}),
+    "map on batches": lambda: Map(lambda batch: batch, on="batches"),
+    "router": lambda: Router({"a": "symbol == 'AAA'", "odd": "sequence % 2 == 1"}, default="rest"),
+    "router without default": lambda: Router({"big": lambda row: row.size > 5}),
+    "router by values": lambda: Router({"ab": ["AAA", "BBB"]}, by="symbol"),
+    "select": lambda: Select(["symbol", "ts_event", "price"]),
+    "throttle that drops": lambda: Throttle(2e8, burst=3, mode="drop"),
+    "throttle that delays": lambda: Throttle(1000),
+    "union": lambda: Union(),
+}
+
+
+@pytest.fixture(params=[1, 2, 3])
+def batches(request: pytest.FixtureRequest) -> list[Batch]:
+    """Rows with disorder, keys that come again and undefined prices."""
+    return random_batches(request.param)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operator_does_not_depend_on_how_rows_are_cut(name: str, batches: list[Batch]) -> None:
+    """Any cut and any restart gives the same rows and watermarks."""
+    check_operator(OPERATORS[name], batches)
+
+
+def test_map_on_frames_keeps_watermarks(batches: list[Batch]) -> None:
+    """A function on Polars frames that looks at each row by itself conforms, too."""
+    pytest.importorskip("polars")
+    check_operator(lambda: Map(_doubled, on="frames"), batches)
