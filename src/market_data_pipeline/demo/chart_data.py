@@ -47,7 +47,7 @@ def chart_data(source: SyntheticSource, run: RunResult, outputs: Outputs) -> dic
     found = {name: columns for name, columns in found.items() if len(columns["ts_open"])}
     start = min((int(columns["ts_open"][0]) for columns in found.values()), default=0)
     late = _times_by_symbol(pq.read_table(outputs.late("trades")))
-    gaps = run.to_arrow("trade_gaps").to_pylist()
+    gaps = _gaps(run.to_arrow("trade_gaps"))
     return {
         "start": start // _UNITS,
         "every": every_ns // _UNITS,
@@ -107,6 +107,15 @@ def _times_by_symbol(table: pa.Table) -> dict[str, list[int]]:
     return found
 
 
+def _gaps(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table of gaps, times as nanoseconds."""
+    for name in ("ts_before", "ts_after"):
+        times = table[name].cast(pa.int64())
+        table = table.set_column(table.column_names.index(name), name, times)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
 def _gap(gap: dict[str, Any], start: int) -> dict[str, Any]:
     return {
         "first": gap["first"],
@@ -117,9 +126,8 @@ def _gap(gap: dict[str, Any], start: int) -> dict[str, Any]:
     }
 
 
-def _seconds(moment: Any, start: int) -> float:
-    # A pandas-free reading of an Arrow timestamp: whole nanoseconds, then seconds.
-    return round((int(pa.scalar(moment, pa.timestamp("ns", "UTC")).value) - start) / _UNITS, 3)
+def _seconds(time: int, start: int) -> float:
+    return round((time - start) / _UNITS, 3)
 
 
 def _label(name: str, columns: dict[str, Int64s], *, has_gap: bool) -> str:

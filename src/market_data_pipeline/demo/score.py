@@ -77,7 +77,8 @@ def score(
 def _score_feed(feed: str, truth: SyntheticTruth, run: RunResult) -> list[Check]:
     one, ledger = feed.removesuffix("s"), run.ledger
     counts = run.to_arrow(f"{one}_counts")
-    gaps = run.to_arrow(f"{one}_gaps").to_pylist()
+    # Without its times: Python has none in nanoseconds unless pandas is installed.
+    gaps = run.to_arrow(f"{one}_gaps").select(["symbol", "first", "last"]).to_pylist()
     found_gaps = [_gap_text(str(g["symbol"]), g["first"], g["last"]) for g in gaps]
     gap = truth.gap
     planted_gap = _gap_text(gap.symbol, gap.first, gap.last) if gap else "none"
