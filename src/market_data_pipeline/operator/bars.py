@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("Bars",)
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -16,7 +17,13 @@ from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.dag.windowing import TumblingWindows
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ArithmeticOverflowError, ConfigError, SchemaError, nearest
+from market_data_pipeline.errors import (
+    ArithmeticOverflowError,
+    ConfigError,
+    SchemaError,
+    SnapshotError,
+    nearest,
+)
 from market_data_pipeline.records import BAR, QUOTE_BAR, Field, Kind, Schema
 
 _TRADE_COLUMNS: Final = ("symbol", "price", "size")
@@ -119,7 +126,6 @@ class _BarsOperator:
         self._schema = BAR
         self._input: Schema | None = None
         self._windows: TumblingWindows | None = None
-        self._restored: Snapshot | None = None
         self._emitted_edge: int | None = None
 
     def process(self, batch: Batch) -> Outputs:
@@ -169,30 +175,52 @@ class _BarsOperator:
         return self._windows.closed_edge(watermark)
 
     def snapshot(self) -> Snapshot:
-        """Return the open windows."""
+        """Return the open windows, and what their bars look like."""
         if self._windows is None:
-            return self._restored or Snapshot()
-        return self._windows.snapshot()
+            return Snapshot()
+        windows = self._windows.snapshot()
+        scales = {f"scale.{f.name}": f.scale for f in self._schema if f.kind is Kind.FIXED}
+        return replace(windows, scalars={**windows.scalars, **scales})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over open windows."""
-        self._restored = snapshot
+        """Take over open windows. They are given up in time even if no row comes any more.
+
+        Raises:
+            SnapshotError: If it is no state of bars of this width.
+        """
+        if not snapshot.keyed:
+            return
+        bar = QUOTE_BAR if "scale.bid_open" in snapshot.scalars else BAR
+        try:
+            scaled = [
+                replace(f, scale=snapshot.scalars[f"scale.{f.name}"])
+                for f in bar
+                if f.kind is Kind.FIXED
+            ]
+        except KeyError as err:
+            msg = f"the state is not one of `bars`: there is no {err}"
+            raise SnapshotError(msg) from err
+        windows = self._make_windows(bar.having(*scaled))
+        windows.restore(snapshot)
+        counts = snapshot.keyed["words"][:, 12 if bar is QUOTE_BAR else 9]
+        self._context.account.held += int(counts.sum())
 
     def _set_input(self, schema: Schema) -> None:
+        bars = bar_schema(schema)
         if self._windows is None:
-            self._make_windows(schema)
-        elif bar_schema(schema) != self._schema:
+            self._make_windows(bars)
+        elif bars != self._schema:
             msg = f"`{self._context.node}` was given other columns than before: {schema.names}"
             raise SchemaError(msg)
         self._input = schema
 
-    def _make_windows(self, schema: Schema) -> None:
+    def _make_windows(self, bars: Schema) -> TumblingWindows:
         # Kernels are compiled or loaded on first import; a graph that only describes
         # bars should not wait for it.
         from market_data_pipeline.kernels import quote_bars, trade_bars
 
-        self._schema = bar_schema(schema)
-        quotes = self._schema.name == QUOTE_BAR.name
+        self._schema = bars
+        quotes = bars.name == QUOTE_BAR.name
         self._columns = _QUOTE_COLUMNS[1:] if quotes else _TRADE_COLUMNS[1:]
         self._windows = TumblingWindows(
             self._width,
@@ -201,10 +229,7 @@ class _BarsOperator:
             close=quote_bars.close_quote_bars if quotes else trade_bars.close_trade_bars,
             symbols=self._context.symbols,
         )
-        if self._restored is not None and self._restored.keyed:
-            self._windows.restore(self._restored)
-            counts = self._restored.keyed["words"][:, 12 if quotes else 9]
-            self._context.account.held += int(counts.sum())
+        return self._windows
 
     def _bars(self, closed: npt.NDArray[np.int64], edge: int, windows: TumblingWindows) -> Batch:
         rows = closed.shape[1]
