@@ -186,11 +186,11 @@ class RowReader:
 def _row_class(names: Iterable[str], eager: list[str]) -> type[Row]:
     # The descriptors of a named tuple read an item of any tuple without a Python call.
     places = [f"item{i}" for i in range(2 + len(eager))]
-    items = namedtuple("Items", places).__dict__  # type: ignore[misc]  # noqa: PYI024
+    items = namedtuple("items", places)  # type: ignore[misc]  # noqa: PYI024
     namespace: dict[str, Any] = {"__slots__": ()}
     for name in names:
         if name in eager:
-            namespace[name] = items[places[2 + eager.index(name)]]
+            namespace[name] = items.__dict__[places[2 + eager.index(name)]]
         elif name not in Row.__dict__:
             namespace[name] = property(partial(_value_of, name))
     return type("Row", (Row,), namespace)
