@@ -2,6 +2,8 @@
 
     python -m examples.custom_operator
 
+Needs Polars: `pip install '.[polars]'`.
+
 One function looks at a row, another at a Polars data frame. A router sends large deals to a
 sink of their own; the others become bars, and those too late for their bar are kept as well.
 """
