@@ -21,7 +21,7 @@ Kernel: TypeAlias = Callable[..., Any]
 
 _FIRST_WINDOWS: Final = 4
 _FIRST_SLOTS: Final = 64
-_OUT_ROWS: Final = 8_192
+_OUT_SLOTS: Final = 8_192
 
 
 class TumblingWindows:
@@ -79,7 +79,8 @@ class TumblingWindows:
         self._places = np.full(2 * _FIRST_WINDOWS, -1, np.int32)
         self._index = np.full(_FIRST_WINDOWS * 64, -1, np.int32)
         self._slots = np.zeros(_FIRST_SLOTS * layout.SLOT, np.int64)
-        self._out = np.empty((_OUT_ROWS, out_columns), np.int64)
+        self._out = np.empty((out_columns, _OUT_SLOTS), np.int64)
+        self._given = 0
         self._late = np.empty(0, np.int64)
         self.taken = 0
         self.watermark = TIME_MIN
@@ -144,7 +145,7 @@ class TumblingWindows:
         self.taken += len(times) - len(late)
         if progress.end > self.watermark:
             closed.extend(self._advance(progress.end))
-        if meta[layout.META_OUT]:
+        if meta[layout.META_OUT] > self._given:
             closed.append(self._drain())
         return self._joined(closed), late
 
@@ -153,7 +154,7 @@ class TumblingWindows:
         if watermark <= self.watermark:
             return self._joined([])
         closed = self._advance(watermark)
-        if self._meta[layout.META_OUT]:
+        if self._meta[layout.META_OUT] > self._given:
             closed.append(self._drain())
         return self._joined(closed)
 
@@ -180,16 +181,21 @@ class TumblingWindows:
         return closed
 
     def _drain(self) -> Int64s:
-        count = int(self._meta[layout.META_OUT])
-        self._meta[layout.META_OUT] = 0
-        # Always a copy: one row turned is contiguous as it is, and `_out` is used again.
-        return self._out[:count].T.copy()
+        """Give the slots closed since the last time, without copying them."""
+        stop = int(self._meta[layout.META_OUT])
+        closed = self._out[:, self._given : stop]
+        if stop < _OUT_SLOTS:
+            self._given = stop
+        else:
+            self._out = np.empty_like(self._out)
+            self._given = self._meta[layout.META_OUT] = 0
+        return closed
 
     def _joined(self, closed: Sequence[Int64s]) -> Int64s:
         if len(closed) == 1:
             return closed[0]
         if not closed:
-            return np.empty((self._out.shape[1], 0), np.int64)
+            return self._out[:, :0]
         return np.concatenate(closed, axis=1)
 
     def _set_clock(self, progress: Progress) -> None:

@@ -49,42 +49,42 @@ def _add_product(
 
 add_product: Any = intrinsic(_add_product)
 
-_HALF = np.uint64(32)
-_MASK = np.uint64(0xFFFFFFFF)
 _ONE = np.uint64(1)
-_BASE = np.uint64(1 << 32)
+_ZERO = np.uint64(0)
+_TWO_64 = 18446744073709551616.0
+_TOO_LARGE = 9.3e18
+_BELOW_TWO_63 = 9223372036854774784.0
 
 
-@njit(inline="never")
-def _divide(high, low, divisor):
-    """Return quotient and remainder of an unsigned 128-bit number, `high < divisor`.
+@njit(inline="always")
+def _estimate(low, high, divisor):
+    """Return about how often a divisor goes into a 128-bit number."""
+    return (np.float64(high) * _TWO_64 + np.float64(np.uint64(low))) / np.float64(divisor)
 
-    Schoolbook division in base 2**32, as in Knuth, The Art of Computer Programming,
-    volume 2, section 4.3.1, algorithm D. All uint64.
+
+@njit(inline="always")
+def _divide(low, high, divisor):
+    """Return quotient and rest, both uint64, of a number whose quotient is below 9.3e18.
+
+    A quotient estimated with floats is off by 2**-51 of itself. What it leaves is exact
+    and mostly fits in 64 bits; the second time it does unless the divisor is large, and
+    then a step or two are missing.
     """
-    shift = np.uint64(0)
-    while (divisor >> np.uint64(63)) == np.uint64(0):
-        divisor = divisor << _ONE
-        shift += _ONE
-    if shift:
-        high = (high << shift) | (low >> (np.uint64(64) - shift))
-        low = low << shift
-    divisor_1 = divisor >> _HALF
-    divisor_0 = divisor & _MASK
-    digits = np.uint64(0)
-    rest = high
-    for half in range(2):
-        following = (low >> _HALF) if half == 0 else (low & _MASK)
-        digit = rest // divisor_1
-        remainder = rest - digit * divisor_1
-        while digit >= _BASE or digit * divisor_0 > (remainder << _HALF) + following:
-            digit -= _ONE
-            remainder += divisor_1
-            if remainder >= _BASE:
-                break
-        rest = (rest << _HALF) + following - digit * divisor
-        digits = (digits << _HALF) | digit
-    return digits, rest >> shift
+    digits = _ZERO
+    for _ in range(2):
+        if high == low >> 63:
+            break
+        part = np.int64(min(_estimate(low, high, divisor), _BELOW_TWO_63))
+        digits += np.uint64(part)
+        low, high = add_product(low, high, -part, divisor)
+    while high > 0 or (high == 0 and low < 0):
+        digits += _ONE
+        low, high = add_product(low, high, -1, divisor)
+    while high < -1 or (high == -1 and low >= 0):
+        digits -= _ONE
+        low, high = add_product(low, high, 1, divisor)
+    part = low // divisor
+    return digits + np.uint64(part), np.uint64(low - part * divisor)
 
 
 @njit
@@ -97,25 +97,16 @@ def divide_half_even(low, high, divisor):
         divisor: int64, > 0.
     """
     negative = high < 0
-    unsigned_low = np.uint64(low)
-    unsigned_high = np.uint64(high)
     if negative:
-        unsigned_low = ~unsigned_low + _ONE
-        unsigned_high = ~unsigned_high
-        if unsigned_low == np.uint64(0):
-            unsigned_high += _ONE
-    by = np.uint64(divisor)
-    if unsigned_high >= by:
+        low = np.int64(~np.uint64(low) + _ONE)
+        high = np.int64(~np.uint64(high) + (_ONE if low == 0 else _ZERO))
+    if high < 0 or _estimate(low, high, divisor) > _TOO_LARGE:
         return 0, False
-    if unsigned_high == np.uint64(0):
-        quotient = unsigned_low // by
-        rest = unsigned_low - quotient * by
-    else:
-        quotient, rest = _divide(unsigned_high, unsigned_low, by)
-    gap = by - rest
+    quotient, rest = _divide(low, high, divisor)
+    gap = np.uint64(divisor) - rest
     if rest > gap or (rest == gap and (quotient & _ONE) == _ONE):
         quotient += _ONE
-    if (quotient >> np.uint64(63)) != np.uint64(0):
+    if (quotient >> np.uint64(63)) != _ZERO:
         return 0, False
     result = np.int64(quotient)
     return (-result if negative else result), True

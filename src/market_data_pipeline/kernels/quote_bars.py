@@ -51,7 +51,7 @@ _CLOSE = 5
 _COUNT = 12
 
 OUT = 11
-"""Columns of `out`: key, start, then open, high, low, close of bid and of ask, count."""
+"""Rows of `out`: key, start, then open, high, low, close of bid and of ask, count."""
 
 _IN_64 = types.Array(int64, 1, "C", readonly=True)
 _IN_32 = types.Array(int32, 1, "C", readonly=True)
@@ -76,7 +76,7 @@ def close_quote_bars(watermark, meta, table, places, index, slots, out):
         places: Rows of `table` by window start.
         index: Slots by window row and key.
         slots: The pool of slots.
-        out: (O, OUT) int64, filled from row `meta[META_OUT]`.
+        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
 
     Returns:
         True if done, False if `out` is full.
@@ -92,17 +92,17 @@ def close_quote_bars(watermark, meta, table, places, index, slots, out):
             break
         while table[row, TABLE_FIRST] >= 0:
             at = meta[META_OUT]
-            if at == len(out):
+            if at == out.shape[1]:
                 return False
             slot = table[row, TABLE_FIRST]
             base = slot * SLOT
             code = slots[base + SLOT_KEY]
-            out[at, 0] = code
-            out[at, 1] = start
+            out[0, at] = code
+            out[1, at] = start
             for word in range(4):
-                out[at, 2 + word] = slots[base + _BID + _OPEN + word]
-                out[at, 6 + word] = slots[base + _ASK + _OPEN + word]
-            out[at, 10] = slots[base + _COUNT]
+                out[2 + word, at] = slots[base + _BID + _OPEN + word]
+                out[6 + word, at] = slots[base + _ASK + _OPEN + word]
+            out[10, at] = slots[base + _COUNT]
             meta[META_OUT] = at + 1
             index[row * keys + code] = -1
             table[row, TABLE_FIRST] = slots[base + SLOT_NEXT]
@@ -173,7 +173,7 @@ def quote_bars(
         places: Rows of `table` by window start.
         index: Slots by window row and key.
         slots: The pool of slots.
-        out: (O, OUT) int64, filled from row `meta[META_OUT]`.
+        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
         late: (n,) int64, filled with the positions of late rows from `meta[META_LATE]`.
 
     Returns:

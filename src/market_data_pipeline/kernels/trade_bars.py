@@ -53,7 +53,7 @@ _TURNOVER_HIGH = 8
 _COUNT = 9
 
 OUT = 9
-"""Columns of `out`: key, start, open, high, low, close, volume, vwap, count."""
+"""Rows of `out`: key, start, open, high, low, close, volume, vwap, count."""
 
 _IN_64 = types.Array(int64, 1, "C", readonly=True)
 _IN_32 = types.Array(int32, 1, "C", readonly=True)
@@ -78,7 +78,7 @@ def close_trade_bars(watermark, meta, table, places, index, slots, out):
         places: Rows of `table` by window start.
         index: Slots by window row and key.
         slots: The pool of slots.
-        out: (O, OUT) int64, filled from row `meta[META_OUT]`.
+        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
 
     Returns:
         True if done, False if `out` is full.
@@ -94,7 +94,7 @@ def close_trade_bars(watermark, meta, table, places, index, slots, out):
             break
         while table[row, TABLE_FIRST] >= 0:
             at = meta[META_OUT]
-            if at == len(out):
+            if at == out.shape[1]:
                 return False
             slot = table[row, TABLE_FIRST]
             base = slot * SLOT
@@ -107,15 +107,15 @@ def close_trade_bars(watermark, meta, table, places, index, slots, out):
                 if not fits:
                     meta[META_OVERFLOW] = 1
             code = slots[base + SLOT_KEY]
-            out[at, 0] = code
-            out[at, 1] = start
-            out[at, 2] = slots[base + _OPEN]
-            out[at, 3] = slots[base + _HIGH]
-            out[at, 4] = slots[base + _LOW]
-            out[at, 5] = slots[base + _CLOSE]
-            out[at, 6] = volume
-            out[at, 7] = vwap
-            out[at, 8] = slots[base + _COUNT]
+            out[0, at] = code
+            out[1, at] = start
+            out[2, at] = slots[base + _OPEN]
+            out[3, at] = slots[base + _HIGH]
+            out[4, at] = slots[base + _LOW]
+            out[5, at] = slots[base + _CLOSE]
+            out[6, at] = volume
+            out[7, at] = vwap
+            out[8, at] = slots[base + _COUNT]
             meta[META_OUT] = at + 1
             index[row * keys + code] = -1
             table[row, TABLE_FIRST] = slots[base + SLOT_NEXT]
@@ -124,6 +124,47 @@ def close_trade_bars(watermark, meta, table, places, index, slots, out):
         drop_window(row, meta, table, places)
     set_trigger(meta, table)
     return True
+
+
+@njit(inline="always")
+def _take_trade(base, time, price, size, slots):
+    """Take a trade into a slot that has one; return the volume."""
+    if time >= slots[base + np.uint64(_LAST_TIME)]:
+        slots[base + np.uint64(_LAST_TIME)] = time
+        slots[base + np.uint64(_CLOSE)] = price
+    elif time < slots[base + np.uint64(_FIRST_TIME)]:
+        slots[base + np.uint64(_FIRST_TIME)] = time
+        slots[base + np.uint64(_OPEN)] = price
+    slots[base + np.uint64(_HIGH)] = max(slots[base + np.uint64(_HIGH)], price)
+    slots[base + np.uint64(_LOW)] = min(slots[base + np.uint64(_LOW)], price)
+    volume = slots[base + np.uint64(_VOLUME)] + size
+    slots[base + np.uint64(_VOLUME)] = volume
+    low, high = add_product(
+        slots[base + np.uint64(_TURNOVER_LOW)],
+        slots[base + np.uint64(_TURNOVER_HIGH)],
+        price,
+        size,
+    )
+    slots[base + np.uint64(_TURNOVER_LOW)] = low
+    slots[base + np.uint64(_TURNOVER_HIGH)] = high
+    slots[base + np.uint64(_COUNT)] += 1
+    return volume
+
+
+@njit(inline="always")
+def _take_first_trade(base, time, price, size, slots):
+    """Take a trade into a fresh slot."""
+    slots[base + np.uint64(_FIRST_TIME)] = time
+    slots[base + np.uint64(_LAST_TIME)] = time
+    slots[base + np.uint64(_OPEN)] = price
+    slots[base + np.uint64(_HIGH)] = price
+    slots[base + np.uint64(_LOW)] = price
+    slots[base + np.uint64(_CLOSE)] = price
+    slots[base + np.uint64(_VOLUME)] = size
+    low, high = add_product(np.int64(0), np.int64(0), price, size)
+    slots[base + np.uint64(_TURNOVER_LOW)] = low
+    slots[base + np.uint64(_TURNOVER_HIGH)] = high
+    slots[base + np.uint64(_COUNT)] = 1
 
 
 @njit(
@@ -165,7 +206,7 @@ def trade_bars(
         places: Rows of `table` by window start.
         index: Slots by window row and key.
         slots: The pool of slots.
-        out: (O, OUT) int64, filled from row `meta[META_OUT]`.
+        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
         late: (n,) int64, filled with the positions of late rows from `meta[META_LATE]`.
 
     Returns:
@@ -180,12 +221,33 @@ def trade_bars(
     # With no current window no time may seem to fall into it.
     live = live_span(start, width) if row >= 0 else np.uint64(0)
     windows_base = np.uint64(max(row, 0)) * keys
+    # The window before it, to which rows that come late turn back now and then.
+    other_start = start
+    other_row = row
+    other_live = np.uint64(0)
     trigger = meta[META_TRIGGER]
     overflow = np.int64(0)
     reason = ALL_TAKEN
     stop = np.uint64(len(times))
     i = np.uint64(first)
-    while i < stop:
+    while True:
+        # Rows for open slots of the current window. Nothing is called in here, so what
+        # the loop needs stays in registers.
+        while i < stop:
+            time = times[i]
+            reached = max(highest, clocks[i])
+            if reached >= trigger or np.uint64(time - start) >= live:
+                break
+            slot = index[windows_base + np.uint64(codes[i])]
+            if slot < 0:
+                break
+            highest = reached
+            base = np.uint64(slot) * np.uint64(SLOT)
+            overflow |= _take_trade(base, time, prices[i], sizes[i], slots)
+            i += np.uint64(1)
+        if i >= stop:
+            break
+        # A row that closes windows, is for another window, or is the first of its key.
         time = times[i]
         highest = max(highest, clocks[i])
         if highest >= trigger:
@@ -194,64 +256,40 @@ def trade_bars(
                 reason = NEEDS_OUT
                 break
             trigger = meta[META_TRIGGER]
+            other_live = np.uint64(0)
             if meta[META_CURRENT_ROW] < 0:
                 live = np.uint64(0)
         if np.uint64(time - start) >= live:
-            row = turn_to_window(time, highest, np.int64(i), meta, table, places, late)
-            if row == IS_LATE:
-                i += np.uint64(1)
-                continue
-            if row == IS_FULL:
-                reason = NEEDS_WINDOWS
-                break
+            was_start, was_row, was_live = start, row, live
+            if np.uint64(time - other_start) < other_live:
+                # It is open, so the row is not late for it.
+                meta[META_CURRENT_START] = other_start
+                meta[META_CURRENT_ROW] = other_row
+            else:
+                turned = turn_to_window(time, highest, np.int64(i), meta, table, places, late)
+                if turned == IS_LATE:
+                    i += np.uint64(1)
+                    continue
+                if turned == IS_FULL:
+                    reason = NEEDS_WINDOWS
+                    break
             start = meta[META_CURRENT_START]
+            row = meta[META_CURRENT_ROW]
             trigger = meta[META_TRIGGER]
             live = live_span(start, width)
             windows_base = np.uint64(row) * keys
-        code = codes[i]
-        price = prices[i]
-        size = sizes[i]
-        slot = index[windows_base + np.uint64(code)]
-        if slot < 0:
-            fresh = new_slot(meta[META_CURRENT_ROW], code, meta, table, index, slots)
+            other_start, other_row, other_live = was_start, was_row, was_live
+        slot = index[windows_base + np.uint64(codes[i])]
+        if slot >= 0:
+            base = np.uint64(slot) * np.uint64(SLOT)
+            overflow |= _take_trade(base, time, prices[i], sizes[i], slots)
+        else:
+            fresh = new_slot(row, codes[i], meta, table, index, slots)
             if fresh < 0:
                 reason = NEEDS_SLOTS
                 break
             base = np.uint64(fresh) * np.uint64(SLOT)
-            slots[base + np.uint64(_FIRST_TIME)] = time
-            slots[base + np.uint64(_LAST_TIME)] = time
-            slots[base + np.uint64(_OPEN)] = price
-            slots[base + np.uint64(_HIGH)] = price
-            slots[base + np.uint64(_LOW)] = price
-            slots[base + np.uint64(_CLOSE)] = price
-            slots[base + np.uint64(_VOLUME)] = size
-            low, high = add_product(np.int64(0), np.int64(0), price, size)
-            slots[base + np.uint64(_TURNOVER_LOW)] = low
-            slots[base + np.uint64(_TURNOVER_HIGH)] = high
-            slots[base + np.uint64(_COUNT)] = 1
-            i += np.uint64(1)
-            continue
-        base = np.uint64(slot) * np.uint64(SLOT)
-        if time >= slots[base + np.uint64(_LAST_TIME)]:
-            slots[base + np.uint64(_LAST_TIME)] = time
-            slots[base + np.uint64(_CLOSE)] = price
-        elif time < slots[base + np.uint64(_FIRST_TIME)]:
-            slots[base + np.uint64(_FIRST_TIME)] = time
-            slots[base + np.uint64(_OPEN)] = price
-        slots[base + np.uint64(_HIGH)] = max(slots[base + np.uint64(_HIGH)], price)
-        slots[base + np.uint64(_LOW)] = min(slots[base + np.uint64(_LOW)], price)
-        volume = slots[base + np.uint64(_VOLUME)] + size
-        overflow |= volume
-        slots[base + np.uint64(_VOLUME)] = volume
-        low, high = add_product(
-            slots[base + np.uint64(_TURNOVER_LOW)],
-            slots[base + np.uint64(_TURNOVER_HIGH)],
-            price,
-            size,
-        )
-        slots[base + np.uint64(_TURNOVER_LOW)] = low
-        slots[base + np.uint64(_TURNOVER_HIGH)] = high
-        slots[base + np.uint64(_COUNT)] += 1
+            _take_first_trade(base, time, prices[i], sizes[i], slots)
         i += np.uint64(1)
     meta[META_HIGHEST] = highest
     if overflow < 0:

@@ -11,7 +11,7 @@ Both live in flat int64 arrays so that a kernel can run over them without Python
 - `index`, (W * K,) int32: slot of each (window row, key code), -1 none.
 - `slots`, (S * SLOT,): the slots, SLOT words each; what they hold is the kernel's
   business except the words `SLOT_KEY` and `SLOT_NEXT`.
-- `out`, (O, OUT): closed slots, in the order of their windows' starts, then of the
+- `out`, (OUT, O): closed slots, a column each, in the order of their windows' starts, then of the
   first row of each key.
 
 A kernel that runs out of room stops before the row at hand and says why; the caller
@@ -70,7 +70,7 @@ META_CURRENT_ROW = 2  # its row in the table, -1 none
 META_FREE_SLOT = 3  # head of the chain of freed slots, -1 none
 META_SLOTS_USED = 4  # slots ever used; those beyond are fresh
 META_WINDOWS = 5  # open windows
-META_OUT = 6  # rows in `out`
+META_OUT = 6  # columns of `out` that are filled
 META_LATE = 7  # rows in `late`
 META_OVERFLOW = 8  # 1 if a sum left its range
 META_WIDTH = 9
@@ -242,7 +242,7 @@ def set_trigger(meta, table):
             meta[META_TRIGGER] = start + wait
 
 
-@njit(inline="never")
+@njit(inline="always")
 def new_slot(row, code, meta, table, index, slots):
     """Return a slot for a key in a window, chained to its others; -1 if the pool is empty."""
     slot = meta[META_FREE_SLOT]

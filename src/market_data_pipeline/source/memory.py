@@ -7,12 +7,16 @@ __all__ = ("MemorySource",)
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.records import Schema
+from market_data_pipeline.symbols import SymbolTable
 
 
 @component("memory")
@@ -71,6 +75,9 @@ class _MemoryReader:
         self._rows = sum(len(batch) for batch in settings.batches)
         self._batches = iter(_cut(settings.batches, settings.batch_rows))
         self._highest = TIME_MIN
+        self._known: SymbolTable | None = None
+        self._known_count = 0
+        self._translate: npt.NDArray[np.int32] | None = None
 
     async def read(self) -> Sequence[tuple[str, Batch]] | None:
         """Return the next batch."""
@@ -82,15 +89,25 @@ class _MemoryReader:
         if len(batch):
             self._highest = max(before, int(batch.times.max()))
         end = max(self._highest, TIME_MIN + self._bound) - self._bound
-        return (("out", self._own(batch).with_progress(Progress(before, self._bound, end))),)
+        return (("out", self._own(batch, Progress(before, self._bound, end))),)
 
-    def _own(self, batch: Batch) -> Batch:
-        """Return the batch with codes of the run's symbol table."""
-        if batch.symbols is self._context.symbols or "symbol" not in batch.schema:
-            return Batch(batch.schema, batch.columns, self._context.symbols)
-        translate = self._context.symbols.encode(batch.symbols.names)
-        columns = {**batch.columns, "symbol": translate[batch.columns["symbol"]]}
-        return Batch(batch.schema, columns, self._context.symbols)
+    def _own(self, batch: Batch, progress: Progress) -> Batch:
+        """Return the batch with its progress and codes of the run's symbol table."""
+        columns, symbols = batch.columns, self._context.symbols
+        if batch.symbols is not symbols and "symbol" in columns:
+            translate = self._translation(batch.symbols)
+            if translate is not None:
+                columns = {**columns, "symbol": translate[columns["symbol"]]}
+        return Batch(batch.schema, columns, symbols, progress)
+
+    def _translation(self, theirs: SymbolTable) -> npt.NDArray[np.int32] | None:
+        """Return the run's code for each code of another table, None if all are the same."""
+        if theirs is not self._known or len(theirs) != self._known_count:
+            codes = self._context.symbols.encode(theirs.names)
+            self._known, self._known_count = theirs, len(theirs)
+            same = np.array_equal(codes, np.arange(len(codes)))
+            self._translate = None if same else codes
+        return self._translate
 
     def fraction(self) -> float | None:
         """Return how much was given."""
