@@ -157,10 +157,10 @@ class Stream:
         return self.to(Bars(every), name=name)
 
     def dedupe(
-        self, key: Sequence[str], *, ttl: str | timedelta = "1min", name: str | None = None
+        self, key: str | Sequence[str], *, ttl: str | timedelta = "1min", name: str | None = None
     ) -> Stream:
         """Let each key pass once; see `Dedupe`."""
-        return self.to(Dedupe(tuple(key), ttl=ttl), name=name)
+        return self.to(Dedupe(_listed(key), ttl=ttl), name=name)
 
     def map(self, fn: Callable[..., Any], *, on: Unit = "rows", name: str | None = None) -> Stream:
         """Apply a function to rows, batches or Polars frames; see `Map`."""
@@ -172,9 +172,9 @@ class Stream:
         """Let rows pass that a function or an expression accepts; see `Filter`."""
         return self.to(Filter(where, on=on), name=name)
 
-    def select(self, columns: Sequence[str], *, name: str | None = None) -> Stream:
+    def select(self, columns: str | Sequence[str], *, name: str | None = None) -> Stream:
         """Keep some columns; see `Select`."""
-        return self.to(Select(list(columns)), name=name)
+        return self.to(Select([*_listed(columns)]), name=name)
 
     def assign(self, columns: Mapping[str, str], *, name: str | None = None) -> Stream:
         """Add columns computed by expressions; see `Assign`."""
@@ -225,6 +225,11 @@ class Stream:
         settings = {"rows": rows, "bytes": bytes, "interval": interval}
         given = {key: value for key, value in settings.items() if value is not None}
         return self.to(BatchRows(**given), name=name)  # type: ignore[arg-type]
+
+
+def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    # A text is a sequence of letters, and one name is what was meant.
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def load(path: str | Path, *, overrides: Sequence[str] = ()) -> Dag:

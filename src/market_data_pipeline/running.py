@@ -42,9 +42,7 @@ def run(
         LedgerError: If rows are missing at the end.
         KeyboardInterrupt: If it was interrupted twice.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _inside_a_loop():
         return asyncio.run(_run(dag, progress, clock))
     outcome: Future[RunResult] = Future()
 
@@ -57,6 +55,15 @@ def run(
     thread = threading.Thread(target=work, name=f"mdp-{dag.name}", daemon=True)
     thread.start()
     return outcome.result()
+
+
+def _inside_a_loop() -> bool:
+    # Apart from `run`, or what fails in the run would be told as a consequence of this.
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _run(dag: Dag, progress: Callable[[Run], None] | None, clock: Clock | None) -> RunResult:

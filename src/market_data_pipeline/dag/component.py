@@ -56,7 +56,9 @@ def component(type_name: str) -> Callable[[type[T]], type[T]]:
 def _config_error(cls: Any, err: ValidationError) -> ConfigError:
     known = [field.name for field in dataclasses.fields(cls)]
     found = err.errors(include_url=False)[0]
-    parameter = str(found["loc"][0]) if found["loc"] else None
+    # A setting that was given by position is located by its number.
+    path = [known[p] if isinstance(p, int) and not i else p for i, p in enumerate(found["loc"])]
+    parameter = str(path[0]) if path else None
     cause = found.get("ctx", {}).get("error")
     if parameter is None and isinstance(cause, ConfigError):
         return cause  # from `__post_init__`, which knows best which setting it means
@@ -70,7 +72,7 @@ def _config_error(cls: Any, err: ValidationError) -> ConfigError:
         msg = f"`{cls.type_name}` needs the setting `{parameter}`"
     else:
         text = found["msg"].removeprefix("Value error, ")
-        inner = ".".join(str(part) for part in found["loc"] if isinstance(part, str | int))
+        inner = ".".join(str(part) for part in path)
         msg = f"`{inner}` of `{cls.type_name}`: {text[:1].lower()}{text[1:]}"
         if found["type"] != "value_error":
             msg += f", was {found['input']!r}"
