@@ -21,7 +21,7 @@ def test_times_are_read_back_as_they_were(ns: int) -> None:
     assert moment_ns(text, "UTC", "from") == ns
 
 
-@given(st.integers(0, (1 << 63) - 1))
+@given(st.integers(0, duration_ns("36525d")))
 def test_spans_can_be_typed_as_durations(ns: int) -> None:
     """What is printed can be given to `--out-of-order`."""
     assert duration_ns(format_span(ns)) == ns

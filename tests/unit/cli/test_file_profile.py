@@ -7,10 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch
+from market_data_pipeline.cli import sequence_check
 from market_data_pipeline.cli.file_profile import Profile, profile_of
 from market_data_pipeline.cli.profile_report import profile_dict, profile_text
 from market_data_pipeline.records import REJECTED, TRADE, UNDEFINED, Schema
@@ -145,6 +147,17 @@ def test_empty_file_has_no_times() -> None:
     profile = _profile([])
     assert (profile.whole, profile.symbols, profile.duplicates) == (None, {}, 0)
     assert "first " not in profile_text("list", 0, profile, limit=5)
+
+
+def test_gap_and_duplicate_across_parts_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many parts the numbers are asked in, the answer is the same."""
+    rows = [(i, "AB"[i % 2], i // 2, i + 100 * (i >= 30)) for i in range(60)] + [(99, "A", 0, 160)]
+    whole = _profile(rows)
+    monkeypatch.setattr(sequence_check, "_PART_ROWS", 7)
+    parts = _profile(rows)
+    assert whole.gaps is not None
+    assert (whole.gaps.count, whole.gaps.missing, whole.duplicates) == (1, 100, 1)
+    assert (parts.gaps, parts.duplicates) == (whole.gaps, whole.duplicates)
 
 
 ROWS = st.lists(
