@@ -189,7 +189,10 @@ def make(ticks: TickSet) -> TickSet:
         }
     )
     at = 0
-    with pq.ParquetWriter(ticks.parquet, schema, store_schema=False) as writer:
+    repeated = ["symbol", "price", "size"]
+    with pq.ParquetWriter(
+        ticks.parquet, schema, store_schema=False, use_dictionary=repeated
+    ) as writer:
         for times, codes, cents, size, trade_id in _arrivals(ticks.rows, ticks.symbols):
             end = at + len(times)
             columns = (times, codes, cents * 10_000_000, size * SECOND_NS, trade_id)
