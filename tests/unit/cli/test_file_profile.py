@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch
@@ -167,6 +167,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(ROWS, st.integers(1, 7))
 def test_profile_equals_counting_by_hand(rows: list[Row], batch_rows: int) -> None:
     """Whatever the rows and however they are cut."""
