@@ -174,7 +174,7 @@ class Stream:
 
     def select(self, columns: str | Sequence[str], *, name: str | None = None) -> Stream:
         """Keep some columns; see `Select`."""
-        return self.to(Select([*_listed(columns)]), name=name)
+        return self.to(Select(_listed(columns)), name=name)
 
     def assign(self, columns: Mapping[str, str], *, name: str | None = None) -> Stream:
         """Add columns computed by expressions; see `Assign`."""
@@ -227,9 +227,9 @@ class Stream:
         return self.to(BatchRows(**given), name=name)  # type: ignore[arg-type]
 
 
-def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
+def _listed(names: str | Sequence[str]) -> list[str]:
     # A text is a sequence of letters, and one name is what was meant.
-    return (names,) if isinstance(names, str) else tuple(names)
+    return [names] if isinstance(names, str) else list(names)
 
 
 def load(path: str | Path, *, overrides: Sequence[str] = ()) -> Dag:

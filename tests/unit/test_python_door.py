@@ -29,7 +29,7 @@ def test_one_name_is_not_taken_for_its_letters() -> None:
     selected = stream.select("ts_event").node.component
     assert isinstance(deduped, mdp.Dedupe)
     assert isinstance(selected, mdp.Select)
-    assert deduped.key == ("trade_id",)
+    assert list(deduped.key) == ["trade_id"]
     assert selected.columns == ["ts_event"]
 
 
