@@ -106,7 +106,8 @@ def test_second_signal_stops_at_once_and_publishes_nothing(tmp_path: Path) -> No
     assert err.strip() == "error: interrupted"
 
 
-def test_replay_ends_at_once_when_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_replay_ends_at_once_when_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """Waiting for the next row is no reason to wait."""
     (tmp_path / "ticks.csv").write_text(TICKS)
     process = subprocess.Popen(
@@ -118,7 +119,7 @@ def test_replay_ends_at_once_when_interrupted(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["price"] == 1.5
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.strip() == "error: interrupted"

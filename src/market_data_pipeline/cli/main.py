@@ -9,10 +9,12 @@ __all__ = ("cli", "main")
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -154,7 +156,13 @@ cli.params.append(_debug_option())
 
 def main() -> None:
     """Run `mdp` with the arguments of this process and exit."""
+    signal.signal(signal.SIGTERM, _interrupt)
     cli.main(prog_name="mdp")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    # So that SIGTERM, like Ctrl-C, leaves no temporary files behind.
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
