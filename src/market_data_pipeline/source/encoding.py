@@ -9,7 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from market_data_pipeline.kernels import status as st
-from market_data_pipeline.source.cells import Bytes, Column, Text, to_strings, with_nulls
+from market_data_pipeline.source.cells import (
+    Bytes,
+    Column,
+    Text,
+    to_array,
+    to_strings,
+    with_nulls,
+)
 from market_data_pipeline.symbols import SymbolTable
 
 Codes = npt.NDArray[np.int32]
@@ -37,7 +44,8 @@ class SymbolEncoder:
         self._translate(names.dictionary)
         nulls = names.indices.null_count
         indices = names.indices.fill_null(0) if nulls else names.indices
-        codes: Codes = indices.to_numpy(zero_copy_only=False)
+        # `to_numpy` would import pandas, which takes longer than reading a small file.
+        codes: Codes = to_array(indices, str(indices.type))
         if not len(self._translation):
             return np.zeros(len(codes), np.int32), with_nulls(names, status)
         if not self._is_identity or codes.dtype != np.int32:
