@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -30,17 +29,6 @@ class Bar(NamedTuple):
     trades: int
 
 
-def half_even(value: Fraction) -> int:
-    """Round to the nearest integer, halves to the even one."""
-    quotient = Decimal(value.numerator) / Decimal(value.denominator)
-    near = int(quotient.to_integral_value(ROUND_HALF_EVEN))
-    for candidate in (near - 1, near, near + 1):
-        gap = abs(value - candidate)
-        if gap < Fraction(1, 2) or (gap == Fraction(1, 2) and candidate % 2 == 0):
-            return candidate
-    raise AssertionError(value)
-
-
 def bars_and_late(ticks: list[Tick], width: int, out_of_order: int) -> tuple[set[Bar], list[Tick]]:
     """Return the bars of the ticks that are on time, and the ticks that are late.
 
@@ -64,6 +52,7 @@ def _bar(symbol: str, start: int, rows: list[Tick]) -> Bar:
     # Python's sort is stable: ticks of one instant stay in the order of arrival.
     ordered = sorted(rows, key=lambda tick: tick.time)
     volume = sum(tick.size for tick in rows)
+    # Python rounds fractions half to even.
     turnover = sum(tick.price * tick.size for tick in rows)
     return Bar(
         symbol,
@@ -73,6 +62,6 @@ def _bar(symbol: str, start: int, rows: list[Tick]) -> Bar:
         min(tick.price for tick in rows),
         ordered[-1].price,
         volume,
-        half_even(Fraction(turnover, volume)) if volume else None,
+        round(Fraction(turnover, volume)) if volume else None,
         len(rows),
     )

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 _I64 = ir.IntType(64)
@@ -42,7 +41,7 @@ def _add_product(
             builder.trunc(total, _I64),
             builder.trunc(builder.lshr(total, ir.Constant(_I128, 64)), _I64),
         ]
-        return cgutils.pack_struct(builder, words)
+        return context.make_tuple(builder, sig.return_type, words)
 
     return signature, codegen
 
