@@ -63,7 +63,7 @@ class ArrowRows:
         self._dictionary = dictionary
         self._time_type = pa.timestamp("ns", timezone)
         self._symbols: SymbolTable | None = None
-        self._names = pa.array([], pa.string())
+        self._names = pa.nulls(0, pa.string())
         self.schema = pa.schema([(field.name, self._type(field)) for field in source])
 
     def _type(self, field: Field) -> pa.DataType:
@@ -116,7 +116,7 @@ class ArrowRows:
     def _symbol_array(self, codes: npt.NDArray[np.int32], symbols: SymbolTable) -> pa.Array:
         if symbols is not self._symbols or len(symbols) != len(self._names):
             self._symbols = symbols
-            self._names = pa.array(symbols.names, pa.string())
+            self._names = symbols.arrow_names()
         indices = _array(pa.int32(), codes, None)
         if self._dictionary:
             return pa.DictionaryArray.from_arrays(indices, self._names)
