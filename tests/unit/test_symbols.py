@@ -24,4 +24,4 @@ def test_names_as_arrow_do_not_import_pandas() -> None:
         "import sys; from market_data_pipeline.symbols import SymbolTable; "
         "SymbolTable(['a']).arrow_names(); sys.exit('pandas' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
