@@ -129,7 +129,7 @@ class _Run:
 
     def _take(self, outputs: Outputs) -> None:
         for port, batch in outputs:
-            if port not in self._component.outputs:
+            if port not in getattr(self._component, "outputs", ()):
                 msg = f"`{port}` is not among the outputs"
                 raise AssertionError(msg)
             if port not in self._component.side_outputs:

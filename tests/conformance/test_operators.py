@@ -39,10 +39,10 @@ async def _is_large(row: Any) -> bool:
 
 
 def _doubled(frame: Any) -> Any:
-    return frame.filter(frame["sequence"] > 3).with_columns(size=frame_size(frame) * 2)
+    return frame.filter(frame["sequence"] > 3).with_columns(size=_sizes_left(frame) * 2)
 
 
-def frame_size(frame: Any) -> Any:
+def _sizes_left(frame: Any) -> Any:
     """Return the size of the rows that stay."""
     return frame.filter(frame["sequence"] > 3)["size"]
 
@@ -71,7 +71,7 @@ OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "select": lambda: Select(["symbol", "ts_event", "price"]),
     "throttle that drops": lambda: Throttle(2e8, burst=3, mode="drop"),
     "throttle that delays": lambda: Throttle(1000),
-    "union": lambda: Union(),
+    "union": Union,
 }
 
 

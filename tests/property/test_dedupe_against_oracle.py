@@ -112,7 +112,8 @@ def test_a_table_that_is_made_anew_many_times_forgets_nothing(seed: int, ttl: in
     rows = 6_000
     numbers = rng.integers(0, 4_000, rows)
     times = np.arange(rows)
-    expected, expiry = [], {}
+    expected: list[int] = []
+    expiry: dict[int, int] = {}
     for position, number in enumerate(numbers.tolist()):
         if expiry.get(number, -1) > position - 1:
             continue
@@ -120,7 +121,7 @@ def test_a_table_that_is_made_anew_many_times_forgets_nothing(seed: int, ttl: in
         expiry[number] = position + ttl
     found: list[int] = []
     operator = Dedupe(["sequence"], ttl=f"{ttl}ns").build(NodeContext("d"))
-    columns = {"ts_event": times, "sequence": numbers, "size": times}
+    columns: dict[str, Any] = {"ts_event": times, "sequence": numbers, "size": times}
     for batch in batches_of(columns, cuts=[1, 1_500, 2_000, 4_321]):
         for port, out in operator.process(batch):
             if port == "out":
@@ -137,7 +138,7 @@ def test_rows_kept_are_those_numpy_keeps(keep: list[bool], explicit: bool, seed:
     """Taking rows out by kernel gives the columns and watermarks that NumPy gives."""
     rng = np.random.default_rng(seed)
     rows = len(keep)
-    columns = {
+    columns: dict[str, Any] = {
         "ts_event": rng.integers(0, 100, rows),
         "symbol": rng.integers(0, 3, rows),
         "side": rng.integers(0, 255, rows),

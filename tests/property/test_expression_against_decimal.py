@@ -81,6 +81,31 @@ def _computed(x: Decimal, sign: str, y: Decimal) -> Decimal | None:
     return _CONTEXT.divide(x, y) if y else None
 
 
+def _results(
+    rows: list[tuple[int, ...]], left: str, right: str, sign: str, scale: int
+) -> list[int] | None:
+    """Return the results at a scale, None if one is out of range."""
+    results: list[int] = []
+    for row in rows:
+        x, y = _value(left, row), _value(right, row)
+        if sign in "+-%" and any(
+            _scale_of(name) < scale and _too_large(value, scale)
+            for name, value in ((left, x), (right, y))
+        ):
+            return None
+        exact = None if x is None or y is None else _computed(x, sign, y)
+        if exact is None:
+            if scale == 0 and sign == "%":
+                return None
+            results.append(UNDEFINED)
+            continue
+        whole = int(exact.scaleb(scale, _CONTEXT).to_integral_value(context=_CONTEXT))
+        if abs(whole) >= UNDEFINED:
+            return None
+        results.append(whole)
+    return results
+
+
 @given(rows=_ROWS, left=_OPERANDS, right=_OPERANDS, sign=st.sampled_from("+-*/%"))
 def test_arithmetic_is_that_of_decimals_rounded_once(
     rows: list[tuple[int, ...]], left: str, right: str, sign: str
@@ -93,26 +118,7 @@ def test_arithmetic_is_that_of_decimals_rounded_once(
         scale = 9
     if sign in "*/" and left not in _SCALES:
         scale = max(_scale_of(left) and 9, _scale_of(right), 9 if sign == "/" else 0)
-    expected: list[int] | None = []
-    for row in rows:
-        x, y = _value(left, row), _value(right, row)
-        if sign in "+-%" and any(
-            _too_large(v, scale) for name, v in ((left, x), (right, y)) if _scale_of(name) < scale
-        ):
-            expected = None
-            break
-        exact = None if x is None or y is None else _computed(x, sign, y)
-        if exact is None:
-            if scale == 0 and sign == "%":
-                expected = None
-                break
-            expected.append(UNDEFINED)
-            continue
-        whole = int(exact.scaleb(scale, _CONTEXT).to_integral_value(context=_CONTEXT))
-        if abs(whole) >= UNDEFINED:
-            expected = None
-            break
-        expected.append(whole)
+    expected = _results(rows, left, right, sign, scale)
     bound = Expression(f"{left} {sign} ({right})", "x").bind(_SCHEMA, "n")
     assume(bound.scale >= scale)  # else a literal made the scale, of the oracle alone
     if expected is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("ROW", "batches_of", "random_batches", "with_progress")
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def batches_of(
             made[field.name] = np.array(values, field.dtype)
     whole = Batch.from_columns(schema, made, symbols)
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < rows), rows]
-    parts = [whole.slice(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    parts = [whole.slice(a, b) for a, b in pairwise(edges) if b > a]
     return with_progress(parts, bound)
 
 

@@ -101,15 +101,15 @@ def find_duplicates(
         n, or the row before which the table must be made anew: half of it is in use.
     """
     n = times.size
-    mask = np.int64(tags.size - 1)
+    mask = tags.size - 1
     limit = tags.size // 2
     used = counts[0]
     duplicates = counts[1]
     explicit = watermarks.size > 0
     row = begin
     while row < n and used < limit:
-        a = np.int64(first[row])
-        b = second[row]
+        a: Any = np.int64(first[row])
+        b: Any = second[row]
         time = times[row]
         h = _hash(a, b)
         tag = _tag_of(h)
@@ -185,7 +185,7 @@ def insert_entries(
         entries: (s, 3) int64 as in `find_duplicates`, written.
         added: (m, 3) int64, less than there are free slots.
     """
-    mask = np.int64(tags.size - 1)
+    mask = tags.size - 1
     for i in range(added.shape[0]):
         h = _hash(added[i, 0], added[i, 1])
         slot = _slot_of(h, added[i, 1], mask)

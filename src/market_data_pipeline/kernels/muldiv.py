@@ -108,7 +108,7 @@ def multiply_divide(
     step_a, step_b, step_c = int(a.size > 1), int(b.size > 1), int(c.size > 1)
     for i in range(out.size):
         x, y, z = a[i * step_a], b[i * step_b], c[i * step_c]
-        if x == _UNDEFINED or y == _UNDEFINED or z == _UNDEFINED or z == 0:
+        if x == _UNDEFINED or y == _UNDEFINED or z == _UNDEFINED or z == 0:  # noqa: PLR1714
             out[i] = _UNDEFINED
             continue
         out[i], fits = _rounded(x, y, z)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,8 @@ from market_data_pipeline.operator.terms import (
     places,
 )
 from market_data_pipeline.records import DEFAULT_SCALE, UNDEFINED, Kind, Schema
+
+T = TypeVar("T")
 
 _OPERATORS: Final[dict[type[ast.operator], str]] = {
     ast.Add: "+",
@@ -86,12 +88,12 @@ class Binder:
     def _part(self, node: ast.expr) -> str:
         return ast.get_source_segment(self._text, node) or self._text
 
-    def _fitting(self, node: ast.expr, make: Callable[[], Any]) -> Any:
+    def _fitting(self, node: ast.expr, make: Callable[[], T]) -> T:
         try:
             return make()
         except ValueError as err:
             reason = str(err)
-        self._refuse(node, reason)
+        return self._refuse(node, reason)
 
     def _term(self, node: ast.expr) -> Term:
         match node:
@@ -107,7 +109,7 @@ class Binder:
                 return self._call(node)
             case ast.BoolOp() | ast.Compare() | ast.UnaryOp():
                 return Term(Kind.BOOL, 0, self._condition(node), self._part(node))
-        self._refuse(node, "a list is only allowed after `in`")
+        return self._refuse(node, "a list is only allowed after `in`")
 
     def _literal(self, node: ast.Constant) -> Term:
         text, value = self._part(node), node.value
@@ -174,7 +176,7 @@ class Binder:
             return self._time_arithmetic(node, a, b, sign)
         if Kind.FLOAT in {a.kind, b.kind}:
             return self._float_arithmetic(node, a, b, sign)
-        self._refuse(node, f"`{text}` needs numbers, has {_spoken(a)} and {_spoken(b)}")
+        return self._refuse(node, f"`{text}` needs numbers, has {_spoken(a)} and {_spoken(b)}")
 
     def _folded(self, node: ast.BinOp, a: Fraction, b: Fraction, sign: str) -> Term:
         if sign in {"/", "%"} and b == 0:
@@ -217,7 +219,7 @@ class Binder:
             return term.evaluate
         if term.kind is Kind.INT:
             return lambda batch: term.evaluate(batch).astype(np.float64)
-        self._refuse(
+        return self._refuse(
             node,
             f"`{term.text}` is {_spoken(term)} and does not mix with floats, which are not exact,",
         )
@@ -296,17 +298,13 @@ class Binder:
 
     def _pair(self, node: ast.expr, left: ast.expr, right: ast.expr, sign: str) -> Evaluate:
         a, b = self._term(left), self._term(right)
-        made: Evaluate = self._fitting(node, lambda: compare(a, b, sign))
-        return made
+        return self._fitting(node, lambda: compare(a, b, sign))
 
     def _membership(self, left: ast.expr, right: ast.expr, *, negated: bool) -> Evaluate:
         if not isinstance(right, ast.List | ast.Tuple | ast.Set):
             self._refuse(right, "`in` needs a list such as ['BTC', 'ETH']")
         term = self._term(left)
-        tests = [
-            self._fitting(item, lambda item=item: compare(term, self._term(item), "=="))
-            for item in right.elts
-        ]
+        tests = [self._pair(item, left, item, "==") for item in right.elts]
         # An undefined value is neither in the list nor out of it.
         defined: Evaluate = self._fitting(left, lambda: compare(term, term, "=="))
 

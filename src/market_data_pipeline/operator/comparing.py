@@ -52,23 +52,21 @@ def compare(a: Term, b: Term, sign: str) -> Evaluate:
         a, b, sign = b, a, _MIRRORED[sign]
     if a.constant is not None:
         return _literals(a, b, sign)
-    if a.exact and b.exact:
+    if (a.exact and b.exact) or (a.kind is Kind.TIME and b.kind is Kind.INT):
         test = _numbers(a, b, sign)
     elif a.kind is Kind.FLOAT or b.kind is Kind.FLOAT:
         test = _floats(a, b, sign)
     elif a.kind is Kind.TIME and (b.kind is Kind.TIME or isinstance(b.constant, str)):
         test = _times(a, b, sign)
-    elif a.kind is Kind.TIME and b.kind is Kind.INT:
-        test = _numbers(a, b, sign)
     elif a.kind is Kind.SYMBOL and isinstance(b.constant, str):
         return _symbol_with_text(a, b.constant, sign)
     elif a.kind is Kind.ARROW and b.kind is Kind.ARROW:
         return _texts(a, b, sign)
     elif a.kind is Kind.CHAR and isinstance(b.constant, str):
         return _letter_with_text(a, b, sign)
-    elif a.kind is b.kind and a.kind in {Kind.CHAR, Kind.BOOL}:
-        return _plain(a, b, sign)
-    elif a.kind is b.kind is Kind.SYMBOL and sign in {"==", "!="}:
+    elif a.kind is b.kind and (
+        a.kind in {Kind.CHAR, Kind.BOOL} or (a.kind is Kind.SYMBOL and sign in {"==", "!="})
+    ):
         return _plain(a, b, sign)
     else:
         msg = f"`{a.text}` ({_word(a)}) and `{b.text}` ({_word(b)}) cannot be compared by {sign}"
@@ -128,7 +126,8 @@ def _with_number(a: Term, number: Fraction, sign: str) -> Evaluate:
             return _always(sign == "!=")
         sign = {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}[sign]
     if not -UNDEFINED <= whole <= UNDEFINED:
-        return _always(sign == "!=" or (sign in {"<", "<="}) == (whole > 0) and sign != "==")
+        below = whole > 0
+        return _always(sign == "!=" or (sign != "==" and (sign in {"<", "<="}) == below))
     function, limit = _FUNCTIONS[sign], np.int64(whole)
     return lambda batch: function(a.evaluate(batch), limit)
 

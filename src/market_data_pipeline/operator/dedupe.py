@@ -72,8 +72,8 @@ class Dedupe:
         ttl: How long a key is remembered, in event time.
     """
 
-    key: Annotated[tuple[str, ...], BeforeValidator(_checked_key)] = Field(
-        default=(), validate_default=True
+    key: Annotated[list[str], BeforeValidator(_checked_key)] = Field(
+        default_factory=list, validate_default=True
     )
     ttl: Annotated[Duration, AfterValidator(_checked_ttl)] = "1min"
 
@@ -82,6 +82,11 @@ class Dedupe:
     type_name: ClassVar[str]
 
     def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
+        """Return the columns as they come.
+
+        Raises:
+            SchemaError: If the key or the event time is not there.
+        """
         from market_data_pipeline.operator.keys import key_of
 
         key_of(schema, self.key, "dedupe")
@@ -91,9 +96,11 @@ class Dedupe:
         return {"out": schema, "duplicate": schema}
 
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the columns wanted and those of the key."""
         return None if wanted is None else wanted.union(self.key)
 
     def build(self, context: NodeContext) -> DedupeOperator:
+        """Make the running half."""
         return DedupeOperator(self, context)
 
 
@@ -107,7 +114,7 @@ class DedupeOperator:
             live_entries,
         )
 
-        self._names = settings.key
+        self._names = tuple(settings.key)
         self._ttl = duration_ns(settings.ttl)
         self._context = context
         self._find = find_duplicates
@@ -128,6 +135,7 @@ class DedupeOperator:
         self._keep = np.empty(1, np.bool_)
 
     def process(self, batch: Batch) -> Outputs:
+        """Return the rows let through, and the duplicates."""
         rows = len(batch)
         if not rows:
             return ()
@@ -148,15 +156,19 @@ class DedupeOperator:
         )
 
     def advance(self, watermark: int) -> Outputs:  # noqa: ARG002
+        """Return nothing: no row is held."""
         return ()
 
     def finish(self) -> Outputs:
+        """Return nothing: no row is held."""
         return ()
 
     def output_watermark(self, watermark: int) -> int:
+        """Return the watermark as it came: no row is held back."""
         return watermark
 
     def snapshot(self) -> Snapshot:
+        """Return the keys alive, with names in the place of symbol codes."""
         if self._key is None:
             return self._saved
         entries = self._take_live().copy()
@@ -167,6 +179,11 @@ class DedupeOperator:
         return Snapshot(self._key.groups(halves, symbols), keyed, self._saved.scalars)
 
     def restore(self, snapshot: Snapshot) -> None:
+        """Take over keys.
+
+        Raises:
+            SnapshotError: If they are not of this key.
+        """
         if dict(snapshot.scalars) != self._saved.scalars or set(snapshot.keyed) != _SAVED:
             names = ", ".join(f"`{name.removeprefix('key.')}`" for name in snapshot.scalars)
             msg = f"the state is not one of `dedupe` with this key; it has {names or 'no key'}"

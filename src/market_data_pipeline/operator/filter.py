@@ -122,8 +122,9 @@ class AsyncFilterOperator(Stateless):
 
     def __init__(self, settings: Filter, context: NodeContext) -> None:
         self._settings = settings
-        self._fn: Any = settings.where
-        self._check = RowCheck(self._fn, context.node)
+        where: Any = settings.where
+        self._fn = where
+        self._check = RowCheck(where, context.node)
         self._account = context.account
 
     async def process(self, batch: Batch) -> Outputs:

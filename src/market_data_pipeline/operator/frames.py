@@ -31,7 +31,8 @@ def polars() -> ModuleType:
     try:
         import polars as pl
     except ImportError:
-        raise MissingDependencyError("polars", "polars") from None
+        package = "polars"
+        raise MissingDependencyError(package, extra="polars") from None
     return pl
 
 
@@ -100,8 +101,7 @@ def batch_of_frame(frame: Any, batch: Batch, node: str) -> Batch:
         array = table[name].combine_chunks()
         if isinstance(array, pa.ChunkedArray):
             array = pa.concat_arrays(array.chunks)
-        known = batch.schema[name] if name in batch.schema else None
-        field = known or _field_of(name, array.type)
+        field = batch.schema[name] if name in batch.schema else _field_of(name, array.type)
         try:
             columns[name] = _column_of(field, array, batch)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as err:
@@ -132,7 +132,7 @@ def _field_of(name: str, kind: pa.DataType) -> Field:
 
 
 def _is_view(kind: pa.DataType) -> bool:
-    return kind == pa.string_view()
+    return bool(kind == pa.string_view())
 
 
 def _column_of(field: Field, array: pa.Array, batch: Batch) -> Column:

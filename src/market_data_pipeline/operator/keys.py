@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from market_data_pipeline.batch import Batch, Column
-from market_data_pipeline.errors import SchemaError, SnapshotError, nearest
+from market_data_pipeline.errors import SchemaError, SnapshotError
 from market_data_pipeline.kernels.murmur import hash_bytes
+from market_data_pipeline.operator.columns import check_columns
 from market_data_pipeline.records import Kind, Schema
 from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
 
@@ -31,11 +32,8 @@ def key_of(schema: Schema, names: Sequence[str], node: str) -> ExactKey | Hashed
     Raises:
         SchemaError: If a column is missing, or of a type that cannot be compared.
     """
+    check_columns(schema, names, node)
     for name in names:
-        if name not in schema:
-            have = ", ".join(f"`{n}`" for n in schema.names)
-            msg = f"`{node}` needs the column `{name}`{nearest(name, schema.names)} (columns: {have})"
-            raise SchemaError(msg, node=node)
         field = schema[name]
         if field.kind is Kind.ARROW and pa.types.is_nested(field.arrow):
             msg = f"`{name}` of type {field.arrow} cannot be part of a key"
@@ -70,11 +68,11 @@ class ExactKey:
 
     def saved(self, halves: Halves, symbols: SymbolTable) -> Halves:
         """Return keys as they are saved: names in the place of symbol codes."""
-        first, second = (
+        saved: list[Any] = [
             np.array([symbols.name(code) for code in half.tolist()], np.str_) if symbolic else half
             for half, symbolic in zip(halves, self._symbolic, strict=True)
-        )
-        return first, second
+        ]
+        return saved[0], saved[1]
 
     def loaded(self, first: Any, second: Any, symbols: SymbolTable) -> Halves:
         """Return saved keys as they are in this run.

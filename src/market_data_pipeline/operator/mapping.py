@@ -57,7 +57,8 @@ class RowMapping(Stateless):
         self._added: tuple[Field, ...] | None = None
         if columns is not None:
             self._added = tuple(field_of_word(name, word) for name, word in columns.items())
-        self._schemas: tuple[Schema, Schema] | None = None
+        self._input: Schema | None = None
+        self._output: Schema | None = None
 
     def snapshot(self) -> Snapshot:
         """Return the columns the first row added."""
@@ -177,10 +178,10 @@ class RowMapping(Stateless):
     ) -> Schema:
         if self._added is None:
             self._added = self._told_by(batch, positions[0], first)
-        if self._schemas is None or self._schemas[0] is not batch.schema:
+        if self._output is None or self._input is not batch.schema:
             added = [field for field in self._added if field.name not in batch.schema]
-            self._schemas = (batch.schema, batch.schema.having(*added))
-        return self._schemas[1]
+            self._input, self._output = batch.schema, batch.schema.having(*added)
+        return self._output
 
     def _told_by(self, batch: Batch, position: int, first: Mapping[str, Any]) -> tuple[Field, ...]:
         fields = []
@@ -299,10 +300,10 @@ class BatchMapping:
     def _made(self, batch: Batch, result: Any) -> Batch:
         if self._frames:
             if not isinstance(result, polars().DataFrame):
-                raise self._refuse("a Polars DataFrame", result)
+                raise self._refused(polars().DataFrame, result)
             return batch_of_frame(result, batch, self._node)
         if not isinstance(result, Batch) or result.symbols is not batch.symbols:
-            raise self._refuse("a Batch over the same symbols", result)
+            raise self._refused(Batch, result)
         progress = batch.progress
         if progress is None:
             return result
@@ -315,10 +316,10 @@ class BatchMapping:
         watermarks = np.full(len(result), progress.before)
         return result.with_progress(Progress(progress.before, 0, progress.end, watermarks))
 
-    def _refuse(self, wanted: str, found: object) -> SchemaError:
+    def _refused(self, wanted: type, found: object) -> SchemaError:
         msg = (
-            f"the function of `{self._node}` must return {wanted} or None, "
-            f"was {type(found).__name__}"
+            f"the function of `{self._node}` must return a {wanted.__name__} over "
+            f"the same symbols, or None, was {type(found).__name__}"
         )
         return SchemaError(msg, node=self._node)
 

@@ -80,7 +80,7 @@ class Row(tuple[Any, ...]):
         return _spoken(self.to_dict())
 
 
-_Pair = namedtuple("_Pair", ("row", "changes"))
+_Pair = namedtuple("_Pair", ("row", "changes"))  # noqa: PYI024 - only for its descriptors
 
 
 class ChangedRow(tuple[Any, ...]):
@@ -290,7 +290,7 @@ class _Remembered(dict[int, Any]):
 def explain(error: Exception) -> None:
     """Add to an error what a row has, if it was asked for a column it has not."""
     if isinstance(error, AttributeError) and isinstance(error.obj, Row):
-        error.add_note(_unknown(error.name, error.obj._names()))
+        error.add_note(_unknown(error.name, error.obj.to_dict()))
 
 
 def _unknown(name: object, names: Iterable[str]) -> str:
