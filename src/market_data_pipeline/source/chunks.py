@@ -50,8 +50,7 @@ class ChunkReader(ABC):
 
     Attributes:
         schema: Columns of the batches.
-        rows_read: Rows given or rejected so far. Rows of other symbols than
-            `options.symbol` are not among them: they are not chosen, so not read.
+        rows_read: Rows given or rejected so far.
     """
 
     schema: Schema

@@ -78,7 +78,6 @@ class Converter:
         self._timezone = options.timezone
         self._zone = LocalTimes(options.timezone)
         self._encoder = SymbolEncoder(symbols)
-        self._only = options.symbol if "symbol" in plan.sources else None
 
     def convert(self, columns: Mapping[str, Column], length: int, rows: int | Rows) -> Batch:
         """Return the rows that can be taken.
@@ -88,8 +87,6 @@ class Converter:
             length: How many rows there are.
             rows: Their numbers in the file, or the number of the first one.
         """
-        if self._only is not None:
-            columns, length, rows = self._chosen(columns, length, rows)
         made: dict[str, BatchColumn] = {}
         defects: list[tuple[Field, Bytes]] = []
         for field in self.plan.schema:
@@ -108,16 +105,6 @@ class Converter:
         _empty_sides(made)
         batch = Batch(self.plan.schema, made, self._symbols)
         return self._without(batch, defects, columns, rows) if defects else batch
-
-    def _chosen(
-        self, columns: Mapping[str, Column], length: int, rows: int | Rows
-    ) -> tuple[Mapping[str, Column], int, int | Rows]:
-        codes, _ = self._encoder.encode(columns[self.plan.sources["symbol"]])
-        keep = np.flatnonzero(codes == self._symbols.code(self._only or ""))
-        if len(keep) == length:
-            return columns, length, rows
-        numbers = (rows + np.arange(length))[keep] if isinstance(rows, int) else rows[keep]
-        return {name: _taken(column, keep) for name, column in columns.items()}, len(keep), numbers
 
     def _column(self, field: Field, column: Column) -> tuple[BatchColumn, Bytes | None]:
         match field.kind:

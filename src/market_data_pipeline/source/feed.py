@@ -1,4 +1,4 @@
-"""Rows of a reader with their watermarks, cut to a range of event time."""
+"""Rows of a reader with their watermarks, cut to a range of event time and a symbol."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Given:
     """What one step of reading gave.
 
     Attributes:
-        batch: Rows inside the range, with progress; None if there were none.
-        filtered: Rows outside the range.
+        batch: Rows to go on, with progress; None if there were none.
+        filtered: Rows outside the range, or of another symbol.
         rejected: Rows that could not be taken, or None.
         fraction: How much of the input is read, 0 to 1.
     """
@@ -42,17 +42,25 @@ class Feed:
         bound: The watermark is the highest event time seen minus this.
         start: First event time of the range.
         end: First event time after the range.
+        symbol: The only symbol to keep; None for all.
     """
 
     def __init__(
-        self, reader: FileReader, *, bound: int, start: int = TIME_MIN, end: int = TIME_MAX
+        self,
+        reader: FileReader,
+        *,
+        bound: int,
+        start: int = TIME_MIN,
+        end: int = TIME_MAX,
+        symbol: str | None = None,
     ) -> None:
         self.schema = reader.schema
         self._reader = reader
         self._bound = bound
         self._start = start
         self._end = end
-        self._has_range = start != TIME_MIN or end != TIME_MAX
+        self._symbol = symbol
+        self._takes_all = start == TIME_MIN and end == TIME_MAX and symbol is None
         self._highest = TIME_MIN
         self._ended = False
 
@@ -67,7 +75,7 @@ class Feed:
             return None
         rows = 0 if batch is None else len(batch)
         if batch is not None:
-            batch = self._in_range(self._with_progress(batch)) if rows else None
+            batch = self._chosen(self._with_progress(batch)) if rows else None
         kept = 0 if batch is None else len(batch)
         return Given(batch, rows - kept, rejected, self._reader.fraction())
 
@@ -77,11 +85,14 @@ class Feed:
         end = max(self._highest, TIME_MIN + self._bound) - self._bound
         return batch.with_progress(Progress(before, self._bound, end))
 
-    def _in_range(self, batch: Batch) -> Batch | None:
-        if not self._has_range:
+    def _chosen(self, batch: Batch) -> Batch | None:
+        if self._takes_all:
             return batch
         times = batch.times
-        rows = np.flatnonzero((times >= self._start) & (times < self._end))
+        mask = (times >= self._start) & (times < self._end)
+        if self._symbol is not None and "symbol" in batch.schema:
+            mask &= batch["symbol"] == batch.symbols.code(self._symbol)
+        rows = np.flatnonzero(mask)
         if len(rows) == len(batch):
             return batch
         if not len(rows):

@@ -41,7 +41,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from market_data_pipeline.batch import Batch
-from market_data_pipeline.errors import InputError
+from market_data_pipeline.errors import InputError, nearest
 from market_data_pipeline.kernels.status import LOCAL
 from market_data_pipeline.records import UNDEFINED
 from market_data_pipeline.source.cells import Text, cell_text, to_ints
@@ -93,10 +93,17 @@ class LeanReader:
         self._archive = _open(path)
         ticks = _Ticks(self._archive, path, layout, midnight_ns, zone, options, symbols)
         parts = []
+        known = []
         for info in _members(self._archive, said, str(path)):
             symbol = said.symbol(info.filename, str(path))
+            known.append(symbol)
             if options.symbol in {None, symbol}:
                 parts.append(Part(_place(path, info), partial(_Member, ticks, info, symbol)))
+        if not parts:
+            names = ", ".join(f"`{name}`" for name in known)
+            hint = nearest(options.symbol or "", known)
+            msg = f"there is no symbol `{options.symbol}`{hint} (symbols: {names})"
+            raise InputError(msg, place=str(path))
         self._reader: FileReader = MergedReader(
             parts, self.schema, symbols, batch_rows=options.batch_rows
         )

@@ -65,7 +65,8 @@ class ReplaySource:
         path: File or pattern, or a list of them; files of one pattern go by name.
         format: Format of the files; `auto` tells it from content and path.
         kind: What a row is, where the files do not say.
-        symbol: Symbol of the rows of files without symbols; for others the only one to keep.
+        symbol: Symbol of the rows of files without symbols; for others the only one to
+            keep, the rest being counted as `filtered`.
         columns: Our column names to the files' own, where they differ.
         timezone: Zone of times that name none, in the files and in `start` and `end`.
         out_of_order: The watermark is the highest event time seen minus this.
@@ -146,11 +147,13 @@ class ReplaySource:
             InputError: If there is no file, one cannot be read, or their columns differ.
         """
         wanted = context.columns
+        if wanted is not None and self.symbol is not None:
+            wanted |= {"symbol"}
         files = self._file_set(self._files(), wanted)
         bound = duration_ns(self.out_of_order)
         reader = await asyncio.to_thread(files.open, context.symbols, self.order, _JOINTS * bound)
         start, end = self._range()
-        feed = Feed(reader, bound=bound, start=start, end=end)
+        feed = Feed(reader, bound=bound, start=start, end=end, symbol=self.symbol)
         pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
         return _ReplayReader(feed, pacer, context)
 

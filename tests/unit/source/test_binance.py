@@ -134,11 +134,11 @@ def test_a_bad_line_is_rejected_with_its_number(tmp_path: Path, line: str, reaso
         all_rows(opened(path, strict=True))
 
 
-def test_only_the_symbol_asked_for_is_read(tmp_path: Path) -> None:
+def test_every_symbol_of_a_socket_is_read(tmp_path: Path) -> None:
     """Several symbols may share a socket."""
     other = TRADE.replace("BTCUSDT", "ETHUSDT")
     path = capture(tmp_path, f"1723161254000000001 {TRADE}", f"1723161254000000002 {other}")
-    assert all_rows(opened(path, symbol="ETHUSDT"), "symbol") == [("ETHUSDT",)]
+    assert all_rows(opened(path), "symbol") == [("BTCUSDT",), ("ETHUSDT",)]
 
 
 def test_plain_text_and_a_last_line_without_end_are_read(tmp_path: Path) -> None:

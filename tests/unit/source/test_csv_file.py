@@ -114,15 +114,6 @@ def test_file_name_is_the_symbol_where_no_column_is(tmp_path: Path) -> None:
     assert _symbols(_read(path, symbol="X")[0]) == ["X"]
 
 
-def test_symbol_option_chooses_rows_where_a_column_is(tmp_path: Path) -> None:
-    """Rows of other symbols are neither given nor counted nor rejected."""
-    text = HEADER + ROW + ROW.replace("AAPL", "IBM").replace("1.5", "x") + "bad,AAPL,1,1\n"
-    batch, rejected, reader = _read(_write(tmp_path, text), symbol="AAPL")
-    assert _symbols(batch) == ["AAPL"]
-    assert [(row, reason) for row, reason, _ in rejected] == [(3, "malformed")]
-    assert reader.rows_read == 2
-
-
 @pytest.mark.parametrize(
     ("cells", "reason", "detail"),
     [

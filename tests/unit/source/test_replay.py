@@ -12,6 +12,8 @@ from market_data_pipeline.dag.component import settings_of
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext, SourceNode
 from market_data_pipeline.errors import ColumnError, ConfigError, InputError, MissingInputError
+from market_data_pipeline.flow import Dag
+from market_data_pipeline.running import run
 from market_data_pipeline.source.replay import ReplaySource
 from support.lean_files import write_lean
 from support.manual_clock import ManualClock
@@ -253,3 +255,21 @@ def test_settings_are_plain_data() -> None:
     source = ReplaySource(Path("a") / "b.csv", speed="10")  # type: ignore[arg-type]
     assert settings_of(source) == {"path": "a/b.csv", "speed": 10.0}
     assert settings_of(ReplaySource([Path("a"), "b"])) == {"path": ("a", "b")}
+
+
+def test_rows_of_other_symbols_are_counted(tmp_path: Path) -> None:
+    """Choosing one symbol of a file filters the rest, and the ledger says so."""
+    path = tmp_path / "ticks.csv"
+    path.write_text(
+        "ts_event,symbol,price,size\n"
+        "2024-01-02T00:00:00Z,AAPL,1,1\n"
+        "2024-01-02T00:00:01Z,IBM,2,1\n"
+        "2024-01-02T00:00:02Z,AAPL,3,1\n"
+    )
+    dag = Dag("one")
+    source = dag.source(ReplaySource(path, symbol="IBM"), name="ticks")
+    source.select(["ts_event", "price"]).collect(name="rows")
+    result = run(dag)
+    account = result.ledger["ticks"]
+    assert (account.rows_in, account.rows_out, account.reasons) == (3, 1, {"filtered": 2})
+    assert result.to_arrow("rows")["price"].to_pylist() == [2.0]

@@ -266,12 +266,8 @@ def test_only_wanted_columns_are_read(write: Write) -> None:
     assert batch.schema.names == ("ts_event", "price")
 
 
-def test_symbol_option_chooses_or_names(write: Write) -> None:
-    """It chooses rows where there is a symbol column, and names them where there is none."""
-    batch, _ = _read(write(_table()), symbol="IBM")
-    assert [batch.symbols.name(code) for code in batch["symbol"]] == ["IBM"]
-    batch, _ = _read(write(_table()), symbol="IBM", wanted=frozenset({"price"}))
-    assert len(batch) == 1
+def test_symbol_option_names_rows_of_a_file_without_symbols(write: Write) -> None:
+    """Without the option the file's name stands for them."""
     path = write(_table().drop_columns("symbol"))
     assert _read(path)[0].symbols.names == ["ticks"]
     assert _read(path, symbol="X")[0].symbols.names == ["X"]
