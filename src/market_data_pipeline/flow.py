@@ -67,6 +67,9 @@ class Dag(graph.Dag):
 
         return draw(self, "svg")
 
+    def __repr__(self) -> str:
+        return f"<Dag {self.name}: {', '.join(self.nodes) or 'no nodes'}>"
+
     def __str__(self) -> str:
         from market_data_pipeline.spec.drawing import draw
 

@@ -60,6 +60,21 @@ class Ledger:
                 return account
         raise KeyError(node)
 
+    def __str__(self) -> str:
+        rows = self.to_dicts()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        shown = [
+            c for c in columns if c in {"node", "in", "out"} or any(row.get(c) for row in rows)
+        ]
+        cells = [shown, *([_cell(row.get(c, 0)) for c in shown] for row in rows)]
+        widths = [max(len(line[at]) for line in cells) for at in range(len(shown))]
+        lines = []
+        for name, *numbers in cells:
+            parts = [name.ljust(widths[0])]
+            parts += [n.rjust(width) for n, width in zip(numbers, widths[1:], strict=True)]
+            lines.append("  ".join(parts))
+        return "\n".join(lines)
+
     def total(self, reason: str) -> int:
         """Return the rows that ended under a reason, over all nodes."""
         return sum(account.reasons.get(reason, 0) for account in self.accounts)
@@ -99,3 +114,7 @@ class Ledger:
             }
             for a in self.accounts
         ]
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -43,27 +43,31 @@ class RunResult:
         sources = [node.name for node in self.dag.nodes.values() if node.kind == "source"]
         return sum(self.ledger[name].rows_in for name in sources)
 
-    def to_arrow(self, node: str) -> pa.Table:
+    def __str__(self) -> str:
+        note = "interrupted after" if self.interrupted else "done in"
+        return f"{self.dag.name}: {note} {self.seconds:.2f} s\n{self.ledger}"
+
+    def to_arrow(self, node: str | Node) -> pa.Table:
         """Return the rows of a sink, or those an operator or source gave to a sink.
 
         They are read back from the output, which may hold rows of earlier runs where the
         sink appends.
 
         Args:
-            node: Name of a sink, or of a node one of whose outputs a sink reads; `node` or
-                `node.port`.
+            node: A sink, or a node one of whose outputs a sink reads: the node itself, or
+                its name as `node` or `node.port`.
 
         Raises:
             UnknownNodeError: If there is no such node.
             GraphError: If no sink reads from it.
         """
-        sink = self._sink_of(node)
+        sink = self._sink_of(node.name if isinstance(node, Node) else node)
         if not isinstance(sink.component, SinkNode):
             msg = f"`{sink.name}` is no sink"
             raise GraphError(msg, node=sink.name)
         return sink.component.read()
 
-    def to_polars(self, node: str) -> Any:
+    def to_polars(self, node: str | Node) -> Any:
         """Return the same as a Polars data frame; see `to_arrow`.
 
         Raises:
@@ -75,7 +79,7 @@ class RunResult:
             raise MissingDependencyError(package="polars", extra="polars") from None
         return pl.from_arrow(self.to_arrow(node))
 
-    def to_pandas(self, node: str) -> Any:
+    def to_pandas(self, node: str | Node) -> Any:
         """Return the same as a pandas data frame; see `to_arrow`.
 
         Raises:

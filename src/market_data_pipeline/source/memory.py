@@ -1,123 +1,233 @@
-"""Rows that are already in memory: Arrow tables, data frames, batches."""
+"""Rows that are already in memory: data frames, Arrow tables, batches."""
 
 from __future__ import annotations
 
 __all__ = ("MemorySource",)
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.component import component
-from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.errors import ColumnError, ConfigError
 from market_data_pipeline.records import Schema
+from market_data_pipeline.source.columns import Plan, plan_columns
+from market_data_pipeline.source.conversion import Converter
+from market_data_pipeline.source.reader import ReadOptions, Rejects
 from market_data_pipeline.symbols import SymbolTable
+
+_PLACE: Final = "the table in memory"
+_TABLE_ROWS: Final = 65_536
 
 
 @component("memory")
 class MemorySource:
-    """Give batches that are in memory, in their order.
+    """Give rows that are in memory, in their order.
 
     Backpressure: waits.
 
     Delivery: every row once, each time the source is opened.
 
     Attributes:
-        batches: Batches of one schema and one symbol table.
+        data: A Polars or pandas data frame, an Arrow table, or a list of `Batch` of one
+            schema. Tables are read as files are: columns are found by their usual names,
+            floats become exact decimals, and rows that cannot be taken go to `rejected`.
         out_of_order: The watermark is the highest event time seen minus this.
-        batch_rows: Most rows in one batch; None to leave the batches as they are.
+        batch_rows: Most rows in one batch; None for 65,536 of a table, and to leave batches
+            as they are. The result does not depend on it.
+        kind: What a row of a table is, where its columns do not say.
+        symbol: Symbol of all rows of a table without symbols.
+        columns: Our column names to the table's own, where they differ.
+        timezone: Zone of a table's times that name none.
+        strict: Fail on the first row that cannot be taken, instead of rejecting it.
     """
 
-    batches: Any
+    data: Any
     out_of_order: Duration = "0s"
-    batch_rows: int | None = None
+    batch_rows: int | None = Field(default=None, ge=1)
+    kind: Literal["trades", "quotes"] | None = None
+    symbol: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    timezone: str = "UTC"
+    strict: bool = False
 
-    outputs: ClassVar[tuple[str, ...]] = ("out",)
-    side_outputs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
+    side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
 
     def __post_init__(self) -> None:
-        """Refuse what are no batches.
+        """Refuse what holds no rows of market data.
 
         Raises:
-            ConfigError: If `batches` is not a sequence of batches of one schema.
+            ConfigError: If `data` is neither a table nor a list of batches of one schema.
         """
-        batches = self.batches
-        if not isinstance(batches, Sequence) or not all(isinstance(b, Batch) for b in batches):
-            msg = f"`batches` of `memory` must be a list of Batch, was {type(batches).__name__}"
-            raise ConfigError(msg, parameter="batches")
-        if not batches or any(b.schema != batches[0].schema for b in batches):
-            msg = "`batches` of `memory` must be of one schema, and at least one"
-            raise ConfigError(msg, parameter="batches")
-        if self.batch_rows is not None and self.batch_rows <= 0:
-            msg = f"`batch_rows` must be positive, was {self.batch_rows}"
-            raise ConfigError(msg, parameter="batch_rows")
+        if _as_table(self.data) is not None:
+            return
+        if not isinstance(self.data, Sequence) or not all(isinstance(b, Batch) for b in self.data):
+            msg = (
+                f"`data` of `memory` must be a data frame, an Arrow table or a list of Batch, "
+                f"was {type(self.data).__name__}"
+            )
+            raise ConfigError(msg, parameter="data")
+        if not self.data or any(b.schema != self.data[0].schema for b in self.data):
+            msg = "`data` of `memory` must be batches of one schema, and at least one"
+            raise ConfigError(msg, parameter="data")
 
     def schema(self) -> Schema:
-        """Return the schema of the batches."""
-        schema: Schema = self.batches[0].schema
+        """Return the columns of the rows.
+
+        Raises:
+            ColumnError: If a table lacks a column.
+        """
+        table = _as_table(self.data)
+        schema: Schema = self.data[0].schema if table is None else self._plan(table, None).schema
         return schema
 
     async def open(self, context: NodeContext) -> _MemoryReader:
-        """Start from the first batch."""
-        return _MemoryReader(self, context)
+        """Start from the first row.
+
+        Raises:
+            ColumnError: If a table lacks a column.
+        """
+        table = _as_table(self.data)
+        if table is None:
+            rows = sum(len(batch) for batch in self.data)
+            own = _Translation(context.symbols).own
+            steps = ((own(batch), None) for batch in _cut(self.data, self.batch_rows))
+            return _MemoryReader(self, self.schema(), steps, rows, context)
+        plan = self._plan(table, context.columns)
+        converted = self._convert(table, plan, context.symbols)
+        return _MemoryReader(self, plan.schema, converted, table.num_rows, context)
+
+    def _options(self, wanted: frozenset[str] | None) -> ReadOptions:
+        return ReadOptions(
+            kind=self.kind,
+            symbol=self.symbol,
+            columns=self.columns,
+            timezone=self.timezone,
+            batch_rows=self.batch_rows or _TABLE_ROWS,
+            strict=self.strict,
+            wanted=wanted,
+        )
+
+    def _plan(self, table: pa.Table, wanted: frozenset[str] | None) -> Plan:
+        options = self._options(wanted)
+        plan = plan_columns(_PLACE, table.schema, options, default_symbol="")
+        if not plan.symbol and "symbol" in plan.schema and "symbol" not in plan.sources:
+            names = ", ".join(f"`{name}`" for name in table.column_names)
+            msg = (
+                f"no column is the `symbol` (columns: {names}); "
+                f"say which rows these are with `symbol`"
+            )
+            raise ColumnError(msg, place=_PLACE)
+        return plan
+
+    def _convert(
+        self, table: pa.Table, plan: Plan, symbols: SymbolTable
+    ) -> Iterator[tuple[Batch, Batch | None]]:
+        rejects = Rejects(_PLACE, strict=self.strict)
+        converter = Converter(plan, self._options(None), symbols, rejects)
+        first = 1
+        for part in table.to_batches(max_chunksize=self.batch_rows or _TABLE_ROWS):
+            columns = {name: part.column(name) for name in plan.read}
+            batch = converter.convert(columns, part.num_rows, first)
+            first += part.num_rows
+            yield batch, rejects.take(symbols)
 
 
 class _MemoryReader:
-    def __init__(self, settings: MemorySource, context: NodeContext) -> None:
-        self.schema = settings.schema()
+    def __init__(
+        self,
+        settings: MemorySource,
+        schema: Schema,
+        steps: Iterator[tuple[Batch, Batch | None]],
+        rows: int,
+        context: NodeContext,
+    ) -> None:
+        self.schema = schema
         self._context = context
         self._bound = duration_ns(settings.out_of_order)
-        self._rows = sum(len(batch) for batch in settings.batches)
-        self._batches = iter(_cut(settings.batches, settings.batch_rows))
+        self._steps = steps
+        self._rows = rows
         self._highest = TIME_MIN
-        self._known: SymbolTable | None = None
-        self._known_count = 0
-        self._translate: npt.NDArray[np.int32] | None = None
 
-    async def read(self) -> Sequence[tuple[str, Batch]] | None:
-        """Return the next batch."""
-        batch = next(self._batches, None)
-        if batch is None:
+    async def read(self) -> Outputs | None:
+        """Return the next rows."""
+        step = next(self._steps, None)
+        if step is None:
             return None
-        self._context.account.rows_in += len(batch)
+        batch, rejected = step
+        account = self._context.account
+        account.rows_in += len(batch)
         before = self._highest
         if len(batch):
             self._highest = max(before, int(batch.times.max()))
         end = max(self._highest, TIME_MIN + self._bound) - self._bound
-        return (("out", self._own(batch, Progress(before, self._bound, end))),)
-
-    def _own(self, batch: Batch, progress: Progress) -> Batch:
-        """Return the batch with its progress and codes of the run's symbol table."""
-        columns, symbols = batch.columns, self._context.symbols
-        if batch.symbols is not symbols and "symbol" in columns:
-            translate = self._translation(batch.symbols)
-            if translate is not None:
-                columns = {**columns, "symbol": translate[columns["symbol"]]}
-        return Batch(batch.schema, columns, symbols, progress)
-
-    def _translation(self, theirs: SymbolTable) -> npt.NDArray[np.int32] | None:
-        """Return the run's code for each code of another table, None if all are the same."""
-        if theirs is not self._known or len(theirs) != self._known_count:
-            codes = self._context.symbols.encode(theirs.names)
-            self._known, self._known_count = theirs, len(theirs)
-            same = np.array_equal(codes, np.arange(len(codes)))
-            self._translate = None if same else codes
-        return self._translate
+        given = ("out", batch.with_progress(Progress(before, self._bound, end)))
+        if rejected is None:
+            return (given,)
+        account.rows_in += len(rejected)
+        account.add("rejected", len(rejected))
+        return (given, ("rejected", rejected))
 
     def fraction(self) -> float | None:
         """Return how much was given."""
         return self._context.account.rows_in / self._rows if self._rows else 1.0
 
     async def close(self) -> None:
-        """Do nothing: the batches are the caller's."""
+        """Do nothing: the rows are the caller's."""
 
 
-def _cut(batches: Iterable[Batch], rows: int | None) -> Iterable[Batch]:
+def _as_table(data: Any) -> pa.Table | None:
+    """Return a data frame or table as an Arrow table, None for anything else."""
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    # Told by their modules, so that neither package need be installed.
+    home = type(data).__module__.partition(".")[0]
+    if home == "polars" and hasattr(data, "to_arrow"):
+        return pa.table(data)
+    if home == "pandas" and hasattr(data, "columns"):
+        return pa.Table.from_pandas(data, preserve_index=False)
+    return None
+
+
+class _Translation:
+    """Gives batches the codes of the run's symbol table."""
+
+    def __init__(self, symbols: SymbolTable) -> None:
+        self._symbols = symbols
+        self._known: SymbolTable | None = None
+        self._known_count = 0
+        self._codes: npt.NDArray[np.int32] | None = None
+
+    def own(self, batch: Batch) -> Batch:
+        """Return a batch with the run's codes; the column itself where they are the same."""
+        columns = batch.columns
+        if batch.symbols is not self._symbols and "symbol" in columns:
+            codes = self._codes_of(batch.symbols)
+            if codes is not None:
+                columns = {**columns, "symbol": codes[columns["symbol"]]}
+        return Batch(batch.schema, columns, self._symbols)
+
+    def _codes_of(self, theirs: SymbolTable) -> npt.NDArray[np.int32] | None:
+        """Return the run's code for each code of another table, None if all are the same."""
+        if theirs is not self._known or len(theirs) != self._known_count:
+            codes = self._symbols.encode(theirs.names)
+            self._known, self._known_count = theirs, len(theirs)
+            same = np.array_equal(codes, np.arange(len(codes)))
+            self._codes = None if same else codes
+        return self._codes
+
+
+def _cut(batches: Iterable[Batch], rows: int | None) -> Iterator[Batch]:
     for batch in batches:
         if rows is None or len(batch) <= rows:
             yield batch
