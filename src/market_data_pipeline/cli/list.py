@@ -25,8 +25,16 @@ Examples:
 """
 
 
+class _KindChoice(click.Choice[str]):
+    """A kind in the plural, as it is listed, or in the singular, as files have it."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        plural = f"{value}s"
+        return super().convert(plural if plural in _KINDS else value, param, ctx)
+
+
 @click.command(epilog=_EPILOG, short_help="List the sources, operators and sinks there are.")
-@click.argument("kind", type=click.Choice(_KINDS), required=False)
+@click.argument("kind", type=_KindChoice(_KINDS), required=False)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:  # noqa: FBT001
