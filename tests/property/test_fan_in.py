@@ -103,3 +103,19 @@ def test_an_idle_input_is_not_waited_for() -> None:
     assert isinstance(first, Batch)
     assert isinstance(second, Batch)
     assert (first.watermark, second.watermark) == (5, 5)
+
+
+def test_a_merge_of_idle_inputs_is_idle_itself() -> None:
+    """A merge of merges is not held up by one whose inputs all have nothing to say."""
+
+    async def work() -> list[object]:
+        quiet, quieter = Channel(), Channel()
+        fan_in = FanIn([quiet, quieter], bounded=True)
+        await quiet.send(Idle())
+        await quieter.send(Idle())
+        first = await fan_in.receive()
+        await quiet.send(Watermark(3))
+        await quiet.send(Idle())
+        return [first, await fan_in.receive(), await fan_in.receive()]
+
+    assert asyncio.run(work()) == [Idle(), Watermark(3), Idle()]

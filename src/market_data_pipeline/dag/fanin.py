@@ -20,7 +20,15 @@ import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.edges import Channel
-from market_data_pipeline.dag.messages import END, Barrier, End, Idle, Message, Watermark
+from market_data_pipeline.dag.messages import (
+    END,
+    NOTHING_NEW,
+    Barrier,
+    End,
+    Idle,
+    Message,
+    Watermark,
+)
 
 _HELD_ROWS_MAX: Final = 262_144
 
@@ -77,6 +85,7 @@ class FanIn:
         self._rows_max = _HELD_ROWS_MAX if bounded else None
         self._waiter: asyncio.Future[None] | None = None
         self._sent = TIME_MIN
+        self._idle = False
         self._nudged = False
         for channel in channels:
             channel.on_ready = self._wake
@@ -87,7 +96,7 @@ class FanIn:
         return sum(source.held_rows for source in self._inputs)
 
     def nudge(self) -> None:
-        """Make `receive` return `Idle` once, if it has nothing else to return."""
+        """Make `receive` return `NOTHING_NEW` once, if it has nothing else to return."""
         self._nudged = True
         self._wake()
 
@@ -108,7 +117,7 @@ class FanIn:
                 return message
             if self._nudged:
                 self._nudged = False
-                return Idle()
+                return NOTHING_NEW
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -135,18 +144,26 @@ class FanIn:
         safe, safest = min(live) if live else (TIME_MAX, len(self._inputs))
         rows = self._merge(safe, safest)
         if rows is not None:
+            self._idle = False
             return rows
         if aligned is not None:
             for source in self._inputs:
                 source.barrier = None
+            self._idle = False
             return aligned
         if all(source.ended for source in self._inputs):
             return END
-        if all(source.idle or source.ended for source in self._inputs):
+        idle = not live
+        if idle:
             safe = max((s.frontier for s in self._inputs if not s.ended), default=TIME_MIN)
         if safe > self._sent:
             self._sent = safe
+            self._idle = False
             return Watermark(safe)
+        if idle and not self._idle:
+            # Whoever merges this with others need not wait for it either.
+            self._idle = True
+            return Idle()
         return None
 
     def _aligned_barrier(self) -> Barrier | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ("END", "Barrier", "End", "Idle", "Message", "Watermark")
+__all__ = ("END", "NOTHING_NEW", "Barrier", "End", "Idle", "Message", "Watermark")
 
 from dataclasses import dataclass
 from typing import Final, final
 
-from market_data_pipeline.batch import Batch
+from market_data_pipeline.batch import TIME_MIN, Batch
 
 
 @final
@@ -23,6 +23,10 @@ class Watermark:
     """
 
     time: int
+
+
+NOTHING_NEW: Final = Watermark(TIME_MIN)
+"""Told to a receiver that asked to be woken, where nothing has come."""
 
 
 @final
