@@ -206,7 +206,9 @@ def test_date_is_read_as_the_calendar_has_it(texts: list[str]) -> None:
         try:
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
-            assert code == st.MALFORMED
+            # The year 0, which Python's calendar lacks, is out of range all the same.
+            refused = {st.MALFORMED, st.OVERFLOW} if text.startswith("0000") else {st.MALFORMED}
+            assert code in refused
         else:
             inside = 1678 <= day.year <= 2261
             assert (code, value) == ((st.OK, _ns(day)) if inside else (st.OVERFLOW, 0))
