@@ -16,6 +16,7 @@ from market_data_pipeline.operator.expression import Expression
 from market_data_pipeline.records import UNDEFINED, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
+_LOWEST = -(2**63)
 _CONTEXT = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _SCALES = {"a": 9, "b": 9, "c": 4, "i": 0}
 _SCHEMA = Schema(
@@ -29,7 +30,7 @@ _SCHEMA = Schema(
 _VALUES = st.one_of(
     st.integers(-(10**4), 10**4),
     st.integers(-(10**12), 10**12),
-    st.integers(-(2**63) + 1, 2**63 - 2),
+    st.integers(_LOWEST, UNDEFINED - 1),
     st.just(UNDEFINED),
 )
 _ROWS = st.lists(
@@ -62,7 +63,7 @@ def _scale_of(operand: str) -> int:
 
 def _too_large(value: Decimal | None, scale: int) -> bool:
     """Tell whether an operand cannot be held at the scale at which both are added."""
-    return value is not None and abs(_CONTEXT.scaleb(value, scale)) >= UNDEFINED
+    return value is not None and not _LOWEST <= _CONTEXT.scaleb(value, scale) < UNDEFINED
 
 
 def _computed(x: Decimal, sign: str, y: Decimal) -> Decimal | None:
@@ -100,7 +101,7 @@ def _results(
             results.append(UNDEFINED)
             continue
         whole = int(exact.scaleb(scale, _CONTEXT).to_integral_value(context=_CONTEXT))
-        if abs(whole) >= UNDEFINED:
+        if not _LOWEST <= whole < UNDEFINED:
             return None
         results.append(whole)
     return results
@@ -179,7 +180,7 @@ def test_a_product_divided_is_exact_through_128_bits(a: int, b: int, c: int) -> 
         assert out[0] == UNDEFINED
         return
     exact = round(Fraction(a * b, c))
-    if abs(exact) >= UNDEFINED:
+    if not _LOWEST <= exact < UNDEFINED:
         assert bad == 0
     else:
         assert (bad, out[0]) == (-1, exact)

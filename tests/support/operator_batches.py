@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("ROW", "batches_of", "random_batches", "with_progress")
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +32,7 @@ def with_progress(batches: Sequence[Batch], bound: int) -> list[Batch]:
 
 
 def batches_of(
-    columns: dict[str, Sequence[Any]],
+    columns: Mapping[str, Sequence[Any]],
     *,
     cuts: Sequence[int] = (),
     bound: int = 0,

@@ -79,10 +79,10 @@ def _rounded(a: int, b: int, c: int) -> Any:
         quotient += np.uint64(1)
         if quotient == 0:
             return 0, False
-    if quotient >= np.uint64(_UNDEFINED):
-        return 0, False
-    value = np.int64(quotient)
-    return -value if (a < 0) ^ (b < 0) ^ (c < 0) else value, True
+    if (a < 0) ^ (b < 0) ^ (c < 0):
+        # Down to the lowest int64, whose magnitude is one more than the highest.
+        return np.int64(np.uint64(0) - quotient), quotient <= _TOP
+    return np.int64(quotient), quotient < np.uint64(_UNDEFINED)
 
 
 @njit(int64(INTS_IN, INTS_IN, INTS_IN, INTS_OUT), cache=True, nogil=True)

@@ -25,7 +25,9 @@ def narrow_decimals(words: npt.NDArray[np.int64], divisor: int, out: npt.NDArray
     Returns:
         -1, or the first number whose result is not in range.
     """
-    largest = np.uint64(0x7FFFFFFFFFFFFFFF)
+    # The highest int64 stands for "none"; the lowest is a number like others.
+    beyond = np.uint64(0x7FFFFFFFFFFFFFFF)
+    lowest = np.uint64(1 << 63)
     for i in range(out.size):
         low, high = np.uint64(words[2 * i]), np.uint64(words[2 * i + 1])
         negative = words[2 * i + 1] < 0
@@ -39,8 +41,7 @@ def narrow_decimals(words: npt.NDArray[np.int64], divisor: int, out: npt.NDArray
         half = wide - rest
         if rest > half or (rest == half and quotient & np.uint64(1)):
             quotient += np.uint64(1)
-        # The largest value stands for "none".
-        if quotient >= largest:
+        if (negative and quotient > lowest) or (not negative and quotient >= beyond):
             return i
-        out[i] = -np.int64(quotient) if negative else np.int64(quotient)
+        out[i] = np.int64(np.uint64(0) - quotient) if negative else np.int64(quotient)
     return -1

@@ -21,6 +21,7 @@ from market_data_pipeline.operator.expression import BoundExpression
 from market_data_pipeline.operator.terms import (
     Evaluate,
     Term,
+    absolute,
     aligned,
     combine,
     divide,
@@ -238,9 +239,11 @@ class Binder:
     def _absolute(self, node: ast.Call, term: Term) -> Term:
         if term.constant is not None:
             return self._number(node, abs(term.constant))
-        return Term(
-            term.kind, term.scale, lambda batch: np.abs(term.evaluate(batch)), self._part(node)
-        )
+        if term.kind is Kind.FLOAT:
+            return Term(
+                Kind.FLOAT, 0, lambda batch: np.abs(term.evaluate(batch)), self._part(node)
+            )
+        return absolute(term, self._part(node))
 
     def _extreme(self, node: ast.Call, name: str, a: Term, b: Term) -> Term:
         choose: Any = np.minimum if name == "min" else np.maximum

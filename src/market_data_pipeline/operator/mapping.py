@@ -220,13 +220,13 @@ class RowMapping(Stateless):
         if len(rows) == len(changes):
             return part
         if isinstance(column, pa.Array):
-            merged = column.to_pylist()
+            merged: list[Any] = column.to_pylist()
             for row, value in zip(rows, part.to_pylist(), strict=True):
                 merged[row] = value
             return pa.array(merged, column.type)
-        column = column.copy()
-        column[rows] = part
-        return column
+        patched: np.ndarray[Any, np.dtype[Any]] = np.array(column)
+        patched[rows] = part
+        return patched
 
     def _check_names(
         self,

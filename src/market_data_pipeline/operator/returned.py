@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("BadValueError", "column_of", "field_for")
 
 from collections.abc import Callable, Sequence
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,8 @@ from market_data_pipeline.records import DEFAULT_SCALE, UNDEFINED, Field, Kind
 from market_data_pipeline.symbols import SymbolTable
 
 _EXACT: Final = Context(prec=80)
+_MOST_DIGITS: Final = 20
+_LOWEST: Final = -UNDEFINED - 1
 # Arrow takes decimals over faster than Python can multiply them; 18 places hold the
 # product of two values with 9.
 _WIDE_PLACES: Final = 18
@@ -168,11 +170,12 @@ def _fixed_value(place: int, value: Any, scale: int) -> int:
         raise BadValueError(place, reason)
     if isinstance(value, bool) or not isinstance(value, Decimal | int | np.integer):
         raise BadValueError(place, f"must be a Decimal or an int, was {_shown(value)}")
-    try:
-        whole = Decimal(int(value)) if not isinstance(value, Decimal) else value
-        scaled = int(whole.scaleb(scale, _EXACT).to_integral_value(context=_EXACT))
-    except (InvalidOperation, ValueError, OverflowError):
-        raise BadValueError(place, f"is no number that can be held: {value}") from None
-    if abs(scaled) >= UNDEFINED:
-        raise BadValueError(place, f"is out of range at scale {scale}: {value}")
+    number = value if isinstance(value, Decimal) else Decimal(int(value))
+    if not number.is_finite():
+        raise BadValueError(place, f"is no number that can be held: {value}")
+    scaled = UNDEFINED
+    if number.adjusted() < _MOST_DIGITS:  # else it need not even be computed
+        scaled = int(number.scaleb(scale, _EXACT).to_integral_value(context=_EXACT))
+    if not _LOWEST <= scaled < UNDEFINED:
+        raise BadValueError(place, f"is out of range at scale {scale}: {value!s:.80}")
     return scaled

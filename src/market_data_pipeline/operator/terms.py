@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ("Evaluate", "Term", "aligned", "combine", "compare_scaled", "divide", "multiply")
+__all__ = (
+    "Evaluate",
+    "Term",
+    "absolute",
+    "aligned",
+    "combine",
+    "compare_scaled",
+    "divide",
+    "multiply",
+)
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,6 +112,19 @@ def combine(a: Term, b: Term, operation: str, text: str) -> Term:
 
     kind = Kind.FIXED if nullable or scale else Kind.INT
     return Term(kind, scale, evaluate, text)
+
+
+def absolute(term: Term, text: str) -> Term:
+    """Return the magnitude of an exact number."""
+
+    def evaluate(batch: Batch) -> Any:
+        values = term.evaluate(batch)
+        undefined = values == UNDEFINED if term.nullable else None
+        out = np.abs(values)
+        # The lowest int64 has no magnitude in int64: NumPy gives it back as it is.
+        return _settled(out, out < 0, undefined, batch, text)
+
+    return Term(term.kind, term.scale, evaluate, text)
 
 
 def multiply(a: Term, b: Term, text: str) -> Term:

@@ -136,7 +136,9 @@ def test_state_of_another_key_is_refused() -> None:
 def test_wanted_columns_are_those_behind_and_the_key() -> None:
     """A source need not read what nobody looks at."""
     dedupe = Dedupe(["symbol", "sequence"])
-    assert dedupe.required_columns(frozenset({"price"})) == {"price", "symbol", "sequence"}
+    assert dedupe.required_columns(frozenset({"price"})) == frozenset(
+        {"price", "symbol", "sequence"}
+    )
     assert dedupe.required_columns(None) is None
 
 

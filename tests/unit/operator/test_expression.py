@@ -181,11 +181,29 @@ def test_condition_that_does_not_fit_the_columns_is_refused(text: str, message: 
         Expression(text, "where").bind_condition(SCHEMA, "node")
 
 
-@pytest.mark.parametrize("text", ["size * 1e10", "size + size * 9", "size * size", "-size * 10"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "size * 1e10",
+        "size + size * 9",
+        "size * size",
+        "-size * 10",
+    ],
+)
 def test_result_out_of_range_is_an_error_that_names_the_row(text: str) -> None:
     """Nothing wraps round unseen."""
     with pytest.raises(ArithmeticOverflowError, match="ts_event"):
         _values(text)
+
+
+@pytest.mark.parametrize("text", ["abs(sequence)", "-sequence"])
+def test_lowest_integer_has_no_magnitude(text: str) -> None:
+    """NumPy would give it back as it is, below zero."""
+    schema = SCHEMA.only(["ts_event", "sequence"])
+    columns = {"ts_event": np.array([7]), "sequence": np.array([-(2**63)])}
+    bound = Expression(text, "where").bind(schema, "node")
+    with pytest.raises(ArithmeticOverflowError, match="ts_event 7"):
+        bound.evaluate(Batch(schema, columns, SymbolTable()))
 
 
 def test_integer_remainder_by_zero_is_an_error() -> None:
