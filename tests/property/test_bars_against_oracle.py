@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
+from market_data_pipeline.dag.partitions import key_groups_of_partition
+from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.records import TRADE, UNDEFINED
 from market_data_pipeline.symbols import SymbolTable
@@ -166,3 +168,41 @@ def test_a_restored_operator_goes_on_as_if_it_had_never_stopped(
     assert set(driver.bars) == expected
     assert driver.late == late
     assert driver.account.unaccounted == 0
+
+
+@given(ticks(near_times), cuts, st.integers(0, 35), st.integers(0, 8), st.integers(1, 4))
+def test_a_state_that_is_spread_over_workers_and_back_goes_on_alike(
+    rows: list[Tick], at: list[int], out_of_order: int, stop: int, workers: int
+) -> None:
+    """Cut by key group, each part run by a worker for a batch, then merged into one."""
+    driver = Driver(out_of_order)
+    for number, piece in enumerate(pieces(rows, at)):
+        if number != stop:
+            driver.feed(piece)
+            continue
+        state = driver.operator.snapshot()
+        batch = driver.batch(piece, explicit=False)
+        driver.account.rows_in += len(batch)
+        driver.account.held = 0
+        parts = []
+        for worker in range(workers):
+            groups = key_groups_of_partition(worker, workers)
+            operator = Bars(every=f"{WIDTH}ns").build(
+                NodeContext("bars", driver.symbols, driver.account)
+            )
+            operator.restore(state.only(groups))
+            mine = np.isin(driver.symbols.key_groups(batch["symbol"]), groups)
+            driver.take(operator.process(batch.take(mine)))
+            parts.append(operator.snapshot())
+        driver.account.held = 0
+        driver.operator = Bars(every=f"{WIDTH}ns").build(
+            NodeContext("bars", driver.symbols, driver.account)
+        )
+        driver.operator.restore(Snapshot.merge(parts))
+    driver.take(driver.operator.finish())
+    driver.read()
+    expected, late = bars_and_late(rows, WIDTH, out_of_order)
+    assert set(driver.bars) == expected
+    assert sorted(driver.late) == sorted(late)
+    assert driver.account.unaccounted == 0
+    assert driver.account.held == 0

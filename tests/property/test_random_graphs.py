@@ -7,8 +7,6 @@ import random
 from typing import Any, ClassVar
 
 import pytest
-from support.nodes import trades
-from support.shuffled_loop import run_shuffled
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
@@ -23,6 +21,8 @@ from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.memory import MemorySink
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.symbols import SymbolTable
+from support.nodes import trades
+from support.shuffled_loop import run_shuffled
 
 GRAPHS = 500
 NODES_MAX = 12
@@ -47,7 +47,7 @@ class Dawdle:
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
         return wanted
 
-    def build(self, context: NodeContext) -> Dawdler:  # noqa: ARG002
+    def build(self, context: NodeContext) -> Dawdler:
         return Dawdler(self.turns)
 
 

@@ -50,6 +50,8 @@ class Snapshot:
         if not parts:
             msg = "a snapshot needs at least one part"
             raise SnapshotError(msg)
+        # A worker that has seen no row has no state to tell.
+        parts = [part for part in parts if part.scalars or part.keyed] or parts[:1]
         first = parts[0]
         if any(
             part.scalars != first.scalars or part.keyed.keys() != first.keyed.keys()

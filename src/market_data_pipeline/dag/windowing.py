@@ -114,6 +114,10 @@ class TumblingWindows:
         clocks = times if progress.column is None else progress.column
         self._make_keys()
         self._set_clock(progress)
+        times = np.ascontiguousarray(times)
+        clocks = np.ascontiguousarray(clocks)
+        codes = np.ascontiguousarray(batch.columns["symbol"])
+        columns = tuple(np.ascontiguousarray(column) for column in columns)
         meta = self._meta
         meta[layout.META_LATE] = 0
         if len(self._late) < len(times):
@@ -125,7 +129,7 @@ class TumblingWindows:
                 position,
                 clocks,
                 times,
-                batch.columns["symbol"],
+                codes,
                 *columns,
                 meta,
                 self._table,
@@ -307,6 +311,6 @@ class TumblingWindows:
         self._meta[layout.META_SLOTS_USED] = len(codes)
         self._meta[layout.META_WINDOWS] = len(rows)
         self._double_windows()
-        # Make the next batch work out the trigger from the windows taken over.
-        self._meta[layout.META_BOUND] = -1
+        # Whatever comes next works out when the first of the windows closes.
+        self._meta[layout.META_TRIGGER] = TIME_MIN
         return len(codes)

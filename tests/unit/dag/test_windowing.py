@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from market_data_pipeline.batch import TIME_MIN, Progress
+import numpy as np
+
+from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.symbols import SymbolTable
-from support.nodes import UNIT, trades
+from support.nodes import SCHEMA, UNIT, trades
 
 
 def test_a_bar_that_was_given_does_not_change_when_later_bars_close() -> None:
@@ -16,3 +19,51 @@ def test_a_bar_that_was_given_does_not_change_when_later_bars_close() -> None:
     [(_, bar)] = operator.process(first.with_progress(Progress(TIME_MIN, 0, 5 * UNIT)))
     [_] = operator.process(second.with_progress(Progress(5 * UNIT, 0, 9 * UNIT)))
     assert bar["ts_open"].tolist() == [0]
+
+
+def test_windows_taken_over_close_as_progress_comes() -> None:
+    """Also where no row comes before it: the bars need not wait for one."""
+    symbols = SymbolTable()
+    stopped = Bars("10ns").build(NodeContext("bars", symbols))
+    stopped.process(trades([1, 2, 13], symbols).with_progress(Progress(TIME_MIN, 20, -7)))
+    operator = Bars("10ns").build(NodeContext("bars", SymbolTable()))
+    operator.restore(stopped.snapshot())
+    [(_, bars)] = operator.advance(11)
+    assert bars["ts_open"].tolist() == [0]
+    assert operator.advance(19) == ()
+
+
+def test_columns_need_not_be_contiguous() -> None:
+    """Rows that are columns of one matrix are as good as any."""
+    wide = np.array([[1, UNIT, UNIT], [2, UNIT, UNIT], [13, UNIT, UNIT]])
+    symbols = SymbolTable(["A"])
+    codes = np.zeros(6, np.int32)[::2]
+    columns = {"ts_event": wide[:, 0], "symbol": codes, "price": wide[:, 1], "size": wide[:, 2]}
+    operator = Bars("10ns").build(NodeContext("bars", symbols))
+    operator.process(Batch(SCHEMA, columns, symbols, Progress(TIME_MIN, 0, 13)))
+    [(_, bars)] = operator.finish()
+    assert bars["ts_open"].tolist() == [10]
+
+
+def test_a_bound_that_changes_between_batches_counts_from_then_on() -> None:
+    """The watermark is what each batch says it is."""
+    symbols = SymbolTable()
+    operator = Bars("10ns").build(NodeContext("bars", symbols))
+    patient = trades([1, 2, 13], symbols).with_progress(Progress(TIME_MIN, 20, -7))
+    strict = trades([14], symbols).with_progress(Progress(13, 0, 14))
+    assert operator.process(patient) == []
+    [(_, bars)] = operator.process(strict)
+    assert bars["ts_open"].tolist() == [0]
+    assert operator.process(trades([9], symbols).with_progress(Progress(14, 20, 14)))[0][0] == (
+        "late"
+    )
+
+
+def test_a_worker_that_has_seen_no_row_adds_nothing_to_a_state() -> None:
+    """With few symbols some key groups stay empty, which is no reason to refuse a merge."""
+    symbols = SymbolTable()
+    busy, fresh = (Bars("10ns").build(NodeContext("bars", symbols)) for _ in range(2))
+    busy.process(trades([1, 2], symbols, names="AB").with_progress(Progress(TIME_MIN, 20, -18)))
+    merged = Snapshot.merge([fresh.snapshot(), busy.snapshot(), fresh.snapshot()])
+    assert merged.keyed["symbol"].tolist() == ["A", "B"]
+    assert Snapshot.merge([fresh.snapshot(), fresh.snapshot()]).keyed == {}
