@@ -43,24 +43,26 @@ class Feed:
 
     async def open(self, context: NodeContext) -> _FeedReader:
         """Start."""
-        return _FeedReader(self.reading, context)
+        return _FeedReader(*await asyncio.open_connection(sock=self.reading), context)
 
 
 class _FeedReader:
-    def __init__(self, reading: socket.socket, context: NodeContext) -> None:
+    def __init__(
+        self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter, context: NodeContext
+    ) -> None:
         self.schema = _SCHEMA
-        self._reading = reading
+        self._stream = stream
+        self._writer = writer
         self._symbols = context.symbols
         self._symbols.encode(symbol_names(SYMBOLS))
         self._account = context.account
-        self._loop = asyncio.get_running_loop()
         self._rest = b""
         self._highest = -(2**63)
 
     async def read(self) -> Sequence[tuple[str, mdp.Batch]] | None:
         """Return what has come since the last call, waiting for at least a row."""
         while True:
-            data = await self._loop.sock_recv(self._reading, 65_536)
+            data = await self._stream.read(65_536)
             if not data:
                 return None
             if self._rest:
@@ -92,7 +94,8 @@ class _FeedReader:
         return None
 
     async def close(self) -> None:
-        """Do nothing: the socket is the caller's."""
+        """Close the socket."""
+        self._writer.close()
 
 
 @component("stopwatch")

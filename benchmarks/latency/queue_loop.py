@@ -26,15 +26,16 @@ Queue = asyncio.Queue[Tick | None]
 
 
 async def _source(reading: socket.socket, to_dedupe: Queue) -> None:
-    loop = asyncio.get_running_loop()
+    stream, writer = await asyncio.open_connection(sock=reading)
     rest = b""
-    while data := await loop.sock_recv(reading, 65_536):
+    while data := await stream.read(65_536):
         data = rest + data
         whole = len(data) - len(data) % ROW.itemsize
         rest = data[whole:]
         for tick in _FORMAT.iter_unpack(data[:whole]):
             await to_dedupe.put(tick)
     await to_dedupe.put(None)
+    writer.close()
 
 
 async def _dedupe(to_dedupe: Queue, to_filter: Queue) -> None:

@@ -85,7 +85,7 @@ class Batch:
         progress: The watermark after each row; None before a source has set it.
     """
 
-    __slots__ = ("_length", "columns", "progress", "schema", "symbols")
+    __slots__ = ("_length", "_nbytes", "columns", "progress", "schema", "symbols")
 
     def __init__(
         self,
@@ -99,6 +99,7 @@ class Batch:
         self.symbols = symbols
         self.progress = progress
         self._length = len(next(iter(columns.values())))
+        self._nbytes = -1
 
     def __len__(self) -> int:
         return self._length
@@ -127,7 +128,9 @@ class Batch:
     @property
     def nbytes(self) -> int:
         """Bytes held by the columns."""
-        return sum(column.nbytes for column in self.columns.values())
+        if self._nbytes < 0:
+            self._nbytes = sum([column.nbytes for column in self.columns.values()])
+        return self._nbytes
 
     @classmethod
     def from_columns(

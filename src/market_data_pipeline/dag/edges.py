@@ -15,7 +15,7 @@ import numpy as np
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
-from market_data_pipeline.dag.messages import Barrier, Idle, Message, Watermark
+from market_data_pipeline.dag.messages import NOTHING_NEW, Barrier, Idle, Message, Watermark
 from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
 
 COALESCE_BELOW_ROWS: Final = 4_096
@@ -75,6 +75,8 @@ class Channel:
         "_broken",
         "_bytes",
         "_bytes_max",
+        "_calm_bytes",
+        "_calm_rows",
         "_closed",
         "_dropped",
         "_nudged",
@@ -128,6 +130,9 @@ class Channel:
         self._policy = policy
         self.pause_at = pause_at
         self.resume_at = resume_at
+        # Below both of these the pressure is OK, which saves the divisions.
+        self._calm_rows = resume_at * rows_max
+        self._calm_bytes = resume_at * bytes_max
         self.wants_progress = True
         self.on_ready: Callable[[], None] | None = None
         self._queue: deque[Message] = deque()
@@ -167,13 +172,29 @@ class Channel:
             ChannelClosedError: If the sender has closed the channel.
             BrokenChannelError: If the receiver is gone, now or while waiting.
         """
-        self._check_open()
-        if not isinstance(message, Batch):
-            self._put_control(message)
+        if self.send_nowait(message) or not isinstance(message, Batch):
             return
-        self._sent += len(message)
         for piece in self._pieces(message):
             await self._send_piece(piece)
+
+    def send_nowait(self, message: Message) -> bool:
+        """Put a message in if there is room for all of it, and tell whether there was.
+
+        Raises:
+            ChannelClosedError: If the sender has closed the channel.
+            BrokenChannelError: If the receiver is gone.
+        """
+        if self._closed or self._broken:
+            self._check_open()
+        if not isinstance(message, Batch):
+            self._put_control(message)
+            return True
+        rows, size = len(message), message.nbytes
+        if self._rows + rows > self._rows_max or self._bytes + size > self._bytes_max:
+            return False
+        self._sent += rows
+        self._enqueue(message, rows, size)
+        return True
 
     def _check_open(self) -> None:
         if self._closed:
@@ -184,11 +205,11 @@ class Channel:
             raise BrokenChannelError(msg)
 
     def _put_control(self, message: Message) -> None:
-        # Of watermarks in a row only the last says anything.
+        # Of watermarks in a row, or of idleness told twice, only the last says anything.
         if (
-            isinstance(message, Watermark)
+            isinstance(message, Watermark | Idle)
             and self._queue
-            and isinstance(self._queue[-1], Watermark)
+            and type(self._queue[-1]) is type(message)
         ):
             self._queue[-1] = message
         else:
@@ -198,40 +219,39 @@ class Channel:
     def _pieces(self, batch: Batch) -> list[Batch]:
         count = len(batch)
         size = batch.nbytes
-        if count <= self._rows_max and size <= self._bytes_max:
+        if count <= 1 or (count <= self._rows_max and size <= self._bytes_max):
             return [batch]
         step = max(1, min(self._rows_max, count * self._bytes_max // max(size, 1)))
-        return [batch.slice(at, min(at + step, count)) for at in range(0, count, step)]
+        parts = [batch.slice(at, min(at + step, count)) for at in range(0, count, step)]
+        # Rows of text differ in size: a part that should fit on the average may not.
+        return [piece for part in parts for piece in self._pieces(part)]
 
     async def _send_piece(self, batch: Batch) -> None:
         size = batch.nbytes
         if not self._fits(len(batch), size) and self._policy != "block":
-            kept = self._shed(batch)
-            if kept is None:
-                return
-            batch, size = kept, kept.nbytes
+            self._sent += len(batch)
+            self._shed(batch)
+            return
         while not self._fits(len(batch), size):
             self._waits += 1
             self._set_pressure()
             self._sender = asyncio.get_running_loop().create_future()
             try:
                 await self._sender
-            except asyncio.CancelledError:
-                self._sent -= len(batch)
-                raise
             finally:
                 self._sender = None
             self._check_open()
-        self._enqueue(batch, size)
+        self._sent += len(batch)
+        self._enqueue(batch, len(batch), size)
 
     def _fits(self, rows: int, size: int) -> bool:
         if not self._rows:
             return True
         return self._rows + rows <= self._rows_max and self._bytes + size <= self._bytes_max
 
-    def _enqueue(self, batch: Batch, size: int) -> None:
+    def _enqueue(self, batch: Batch, rows: int, size: int) -> None:
         self._queue.append(batch)
-        self._rows += len(batch)
+        self._rows += rows
         self._bytes += size
         self._peak_rows = max(self._peak_rows, self._rows)
         self._peak_bytes = max(self._peak_bytes, self._bytes)
@@ -246,27 +266,30 @@ class Channel:
 
     # Shedding
 
-    def _shed(self, batch: Batch) -> Batch | None:
-        """Make room by the policy; return what of `batch` is to be sent, None for nothing."""
+    def _shed(self, batch: Batch) -> None:
+        """Put in what the policy keeps, and count what it drops."""
         if self._policy == "drop_newest":
-            return self._drop_newest(batch)
-        if self._policy == "drop_oldest":
+            self._drop_newest(batch)
+        elif self._policy == "drop_oldest":
             self._drop_oldest(len(batch), batch.nbytes)
-            return batch
-        self._conflate(batch)
-        return None
+            self._enqueue(batch, len(batch), batch.nbytes)
+        else:
+            self._conflate(batch)
 
-    def _drop_newest(self, batch: Batch) -> Batch | None:
+    def _drop_newest(self, batch: Batch) -> None:
         count = len(batch)
         width = max(1, batch.nbytes // max(count, 1))
         room = min(self._rows_max - self._rows, (self._bytes_max - self._bytes) // width, count)
         room = max(room, 0)
+        kept = batch.slice(0, room)
+        while room and not self._fits(room, kept.nbytes):
+            room //= 2
+            kept = batch.slice(0, room)
         self._dropped += count - room
         if room:
-            return batch.slice(0, room)
+            self._enqueue(kept, room, kept.nbytes)
         # The rows go, the progress they made does not.
         self._put_control(Watermark(batch.watermark))
-        return None
 
     def _drop_oldest(self, rows: int, size: int) -> None:
         queue = self._queue
@@ -309,9 +332,12 @@ class Channel:
         self._dropped += len(joined) - len(latest)
         conflated = joined.take(latest)
         self._queue.extend(kept)
-        self._enqueue(conflated, conflated.nbytes)
+        self._enqueue(conflated, len(conflated), conflated.nbytes)
 
     def _set_pressure(self) -> None:
+        if self._rows < self._calm_rows and self._bytes < self._calm_bytes:
+            self._pressure = Pressure.OK if self._sender is None else Pressure.HARD
+            return
         fill = max(self._rows / self._rows_max, self._bytes / self._bytes_max)
         if fill >= 1 or self._sender is not None:
             self._pressure = Pressure.HARD
@@ -333,7 +359,7 @@ class Channel:
         while not self._queue:
             if self._nudged:
                 self._nudged = False
-                return Idle()
+                return NOTHING_NEW
             if self._closed or self._broken:
                 msg = "the sender of the channel went away before the end of data"
                 raise BrokenChannelError(msg)
@@ -345,7 +371,7 @@ class Channel:
         return self._take()
 
     def nudge(self) -> None:
-        """Make `receive` return `Idle` once, if it has nothing else to return."""
+        """Make `receive` return `NOTHING_NEW` once, if it has nothing else to return."""
         self._nudged = True
         self._wake_receiver()
 
@@ -366,8 +392,11 @@ class Channel:
         message = self._queue.popleft()
         if not isinstance(message, Batch):
             return message
-        parts = [message]
         rows = len(message)
+        if rows >= COALESCE_BELOW_ROWS or not self._queue:
+            self._took(rows, message.nbytes)
+            return message
+        parts = [message]
         while rows < COALESCE_BELOW_ROWS and self._queue:
             following = self._queue[0]
             if not isinstance(following, Batch) or rows + len(following) > COALESCE_ROWS:
@@ -377,13 +406,16 @@ class Channel:
             parts.append(following)
             rows += len(following)
             self._queue.popleft()
+        self._took(rows, sum([part.nbytes for part in parts]))
+        return message if len(parts) == 1 else Batch.concat(parts)
+
+    def _took(self, rows: int, size: int) -> None:
         self._rows -= rows
-        self._bytes -= sum(part.nbytes for part in parts)
+        self._bytes -= size
         self._received += rows
         self._set_pressure()
         if self._sender is not None and not self._sender.done():
             self._sender.set_result(None)
-        return message if len(parts) == 1 else Batch.concat(parts)
 
     # Closing
 

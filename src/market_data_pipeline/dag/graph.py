@@ -24,6 +24,7 @@ from market_data_pipeline.errors import (
 from market_data_pipeline.records import Schema
 
 Policy: TypeAlias = Literal["block", "drop_oldest", "drop_newest", "conflate"]
+Kind: TypeAlias = Literal["source", "operator", "sink"]
 Component: TypeAlias = SourceNode | TransformNode | SinkNode
 
 DEFAULT_EDGE_ROWS: Final = 262_144
@@ -78,22 +79,34 @@ class Node:
     inputs: tuple[Edge, ...] = ()
 
     @property
-    def kind(self) -> Literal["source", "operator", "sink"]:
+    def kind(self) -> Kind:
         """What the node is."""
-        if isinstance(self.component, TransformNode):
-            return "operator"
-        return "source" if isinstance(self.component, SourceNode) else "sink"
+        kind = _KINDS.get(type(self.component))
+        if kind is None:
+            kind = _KINDS[type(self.component)] = _kind_of(self.component)
+        return kind
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The output ports; a sink has none."""
         ports: tuple[str, ...] = getattr(self.component, "outputs", ())
-        return () if isinstance(self.component, SinkNode) else ports
+        return () if self.kind == "sink" else ports
 
     @property
     def side_outputs(self) -> tuple[str, ...]:
         """Output ports that may be left unconnected."""
-        return () if isinstance(self.component, SinkNode) else self.component.side_outputs
+        ports: tuple[str, ...] = getattr(self.component, "side_outputs", ())
+        return () if self.kind == "sink" else ports
+
+
+# Asking whether something fulfils a protocol takes microseconds, and it is asked often.
+_KINDS: Final[dict[type, Kind]] = {}
+
+
+def _kind_of(component: Component) -> Kind:
+    if isinstance(component, TransformNode):
+        return "operator"
+    return "source" if isinstance(component, SourceNode) else "sink"
 
 
 class Dag:

@@ -57,13 +57,16 @@ class _Step:
     node: Node
     operator: Operator | AsyncOperator
     account: Account
+    sides: frozenset[str]
+    is_async: bool
     outlets: dict[str, list[Channel]]
     told: dict[str, int]
     watermark: int = TIME_MIN
 
-    @property
-    def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.operator.process)
+
+def _step(node: Node, operator: Operator | AsyncOperator, account: Account) -> _Step:
+    is_async = inspect.iscoroutinefunction(operator.process)
+    return _Step(node, operator, account, frozenset(node.side_outputs), is_async, {}, {})
 
 
 @dataclass(slots=True)
@@ -238,7 +241,8 @@ class Run:
                     if isinstance(item, Batch) and port in main:
                         source.account.rows_out += len(item)
                     for channel in source.outlets.get(port, ()):
-                        await channel.send(item)
+                        if not channel.send_nowait(item):
+                            await channel.send(item)
                 now = self._clock.monotonic()
                 if now - shared > _SHARE_LOOP_EVERY_S:
                     await asyncio.sleep(0)
@@ -277,7 +281,7 @@ class Run:
                 if isinstance(component, TransformNode):
                     known.update(self.dag.output_schemas(node, known))
                     operator = component.build(context)
-                    steps[node.name] = _Step(node, operator, context.account, {}, {})
+                    steps[node.name] = _step(node, operator, context.account)
                 elif isinstance(component, SourceNode):
                     reader = await component.open(context)
                     known.update(dict.fromkeys((node.name, port) for port in node.outputs))
@@ -380,10 +384,12 @@ class _Chain:
                     self._finish()
                 elif not (isinstance(message, Idle) and self._timed):
                     self._pass_on(message)
-                self._expire()
+                if self._timed:
+                    self._expire()
                 for channels, item in self._outbox:
                     for channel in channels:
-                        await channel.send(item)
+                        if not channel.send_nowait(item):
+                            await channel.send(item)
                 self._outbox.clear()
                 if isinstance(message, End):
                     return
@@ -411,7 +417,7 @@ class _Chain:
 
     def _route(self, at: int, port: str, batch: Batch) -> None:
         step = self.steps[at]
-        if port not in step.node.side_outputs:
+        if port not in step.sides:
             step.account.rows_out += len(batch)
         if port == "out" and at + 1 < len(self.steps):
             self._feed(at + 1, batch)
@@ -432,7 +438,7 @@ class _Chain:
             self._at = at
             after = step.operator.output_watermark(watermark)
             for port, channels in step.outlets.items():
-                mark = watermark if port in step.node.side_outputs else after
+                mark = watermark if port in step.sides else after
                 if mark > step.told[port]:
                     step.told[port] = mark
                     wanting = [channel for channel in channels if channel.wants_progress]
