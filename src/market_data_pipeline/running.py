@@ -9,6 +9,8 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
 
 from market_data_pipeline.clock import Clock
 from market_data_pipeline.dag.graph import Dag
@@ -44,17 +46,31 @@ def run(
     """
     if not _inside_a_loop():
         return asyncio.run(_run(dag, progress, clock))
+    return _run_in_thread(dag, progress, clock)
+
+
+def _run_in_thread(
+    dag: Dag, progress: Callable[[Run], None] | None, clock: Clock | None
+) -> RunResult:
     outcome: Future[RunResult] = Future()
+    interrupt: Future[Callable[[], None]] = Future()
 
     def work() -> None:
         try:
-            outcome.set_result(asyncio.run(_run(dag, progress, clock)))
+            outcome.set_result(asyncio.run(_run(dag, progress, clock, interrupt)))
         except BaseException as err:  # noqa: BLE001  handed to the thread that waits
             outcome.set_exception(err)
 
     thread = threading.Thread(target=work, name=f"mdp-{dag.name}", daemon=True)
     thread.start()
-    return outcome.result()
+    while True:
+        try:
+            return outcome.result()
+        except KeyboardInterrupt:
+            # Ctrl-C comes to this thread, and the graph runs in the other.
+            if outcome.done():
+                raise
+            interrupt.result()()
 
 
 def _inside_a_loop() -> bool:
@@ -66,7 +82,12 @@ def _inside_a_loop() -> bool:
     return True
 
 
-async def _run(dag: Dag, progress: Callable[[Run], None] | None, clock: Clock | None) -> RunResult:
+async def _run(
+    dag: Dag,
+    progress: Callable[[Run], None] | None,
+    clock: Clock | None,
+    interrupt: Future[Callable[[], None]] | None = None,
+) -> RunResult:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     running = Run(dag, clock=clock)
@@ -80,14 +101,21 @@ async def _run(dag: Dag, progress: Callable[[Run], None] | None, clock: Clock | 
             killed = True
             task.cancel()
 
-    handled: list[signal.Signals] = []
+    def on_interrupt() -> None:
+        with suppress(RuntimeError):  # the loop is closed: the run has just ended
+            loop.call_soon_threadsafe(on_signal)
+
+    if interrupt is not None:
+        interrupt.set_result(on_interrupt)
+    handled: list[tuple[signal.Signals, Any]] = []
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
             try:
                 loop.add_signal_handler(number, on_signal)
             except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt as usual
                 break
-            handled.append(number)
+            handled.append((number, before))
     try:
         return await running.run(progress)
     except asyncio.CancelledError:
@@ -95,5 +123,7 @@ async def _run(dag: Dag, progress: Callable[[Run], None] | None, clock: Clock | 
             raise KeyboardInterrupt from None
         raise
     finally:
-        for number in handled:
+        for number, before in handled:
             loop.remove_signal_handler(number)
+            if before is not None:  # None: not set from Python, and not to be set from it
+                signal.signal(number, before)

@@ -248,3 +248,53 @@ def test_a_batch_is_not_changed_by_a_run() -> None:
     assert isinstance(batch, Batch)
     for name, column in batch.columns.items():
         assert np.array_equal(column, before[name])
+
+
+def test_signal_handlers_are_given_back() -> None:
+    """A program's own handlers work again after a run."""
+
+    def mine(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGINT, mine)
+    try:
+        run(scripted([[1]], []))
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("interrupts", "outcome"), [(1, "published"), (2, "aborted")])
+def test_an_interrupt_in_a_notebook_reaches_the_run(interrupts: int, outcome: str) -> None:
+    """Ctrl-C comes to the thread that waits; the run must not go on behind its back."""
+    log: list[Any] = []
+    sent = 0
+    dag = Dag()
+    dag.source(ScriptedSource([[1], [2], "wait"], log), name="ticks").sink(
+        RecordingSink(log, turns=0 if interrupts == 1 else 10**12), name="store"
+    )
+
+    def poke(running: Run) -> None:
+        nonlocal sent
+        if sent < interrupts and running.ledger()["store"].rows_in:
+            sent += 1
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def cell() -> None:
+        # A notebook's loop is running while a cell does, and Ctrl-C raises in the cell.
+        loop = asyncio.new_event_loop()
+        loop.call_soon(lambda: results.append(run(dag, progress=poke)))
+        loop.call_soon(loop.stop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    results: list[Any] = []
+    if interrupts == 1:
+        cell()
+        assert results[0].interrupted
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            cell()
+    assert log[-2:] == [outcome, "source closed"]
