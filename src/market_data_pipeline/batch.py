@@ -254,7 +254,7 @@ class Batch:
 def _joined_progress(batches: Sequence[Batch]) -> Progress | None:
     parts = [batch.progress for batch in batches]
     first, last = parts[0], parts[-1]
-    if first is None or last is None:
+    if first is None or last is None or any(part is None for part in parts):
         return None
     implicit = all(_continues(a, b) for a, b in pairwise(batches))
     if implicit:

@@ -76,8 +76,8 @@ class FanIn:
     Args:
         channels: The channels, in the order of the node's inputs.
         bounded: True to stop reading an input that is far ahead of the others. False
-            where the inputs come from one source, which could then wait for itself; how
-            far they part is bounded there by the channels in between.
+            where the inputs are linked before or beside this node, as those of one source
+            are: what is not read here could then be what the other input waits for.
     """
 
     def __init__(self, channels: Sequence[Channel], *, bounded: bool) -> None:

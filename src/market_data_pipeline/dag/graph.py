@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("Dag", "Edge", "Node", "Policy")
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -358,24 +358,24 @@ def _columns(schema: Schema) -> str:
     return ", ".join(str(field) for field in schema)
 
 
-def upstream(dag: Dag, node: Node) -> set[str]:
-    """Return the names of all nodes whose rows can reach a node."""
-    found: set[str] = set()
-    waiting: list[str] = [edge.node for edge in node.inputs]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(edge.node for edge in dag.nodes[name].inputs)
-    return found
+def are_linked(dag: Dag, node: Node) -> bool:
+    """Tell whether two inputs of a node are linked, in whatever direction, apart from it.
 
-
-def shares_source(dag: Dag, edges: Iterable[Edge]) -> bool:
-    """Tell whether some node's rows reach two of the edges."""
+    Where they are, one input can have to wait for what the other one holds up: because
+    they have a source in common, or because another node reads from both.
+    """
+    readers: dict[str, list[str]] = {name: [] for name in dag.nodes}
+    for other in dag.nodes.values():
+        for edge in other.inputs:
+            readers[edge.node].append(other.name)
     seen: set[str] = set()
-    for edge in edges:
-        reach = upstream(dag, dag.nodes[edge.node]) | {edge.node}
-        if reach & seen:
+    for start in node.inputs:
+        if start.node in seen:
             return True
-        seen |= reach
+        waiting = [start.node]
+        while waiting:
+            name = waiting.pop()
+            if name not in seen and name != node.name:
+                seen.add(name)
+                waiting += [*readers[name], *(edge.node for edge in dag.nodes[name].inputs)]
     return False

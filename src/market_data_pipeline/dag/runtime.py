@@ -22,8 +22,8 @@ from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
-from market_data_pipeline.dag.graph import Dag, Edge, Node, shares_source
-from market_data_pipeline.dag.messages import END, End, Idle, Message, Watermark
+from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
+from market_data_pipeline.dag.messages import END, NOTHING_NEW, End, Idle, Message, Watermark
 from market_data_pipeline.dag.metrics import Account, Ledger
 from market_data_pipeline.dag.nodes import (
     AsyncOperator,
@@ -38,7 +38,7 @@ from market_data_pipeline.dag.nodes import (
     TransformNode,
 )
 from market_data_pipeline.dag.results import RunResult
-from market_data_pipeline.errors import NodeError, PipelineError
+from market_data_pipeline.errors import NodeError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
 
@@ -46,6 +46,9 @@ _SHARE_LOOP_EVERY_S: Final = 0.02
 """A source that never has to wait lets other tasks run at least this often."""
 
 _REPORT_EVERY_S: Final = 0.1
+
+_CHAIN_STEPS_MAX: Final = 64
+"""Operators of a chain call one another, and Python's stack is finite."""
 
 Port: TypeAlias = tuple[str, str]
 
@@ -171,28 +174,48 @@ class Run:
         try:
             await self._open()
             await self._flow(progress)
+            self._check_flow()
             for sink in self._sinks:
                 with _boundary(sink.node):
                     await sink.writer.finish()
                 sink.published = True
         except BaseException as err:
             await self._abort(err)
+            await self._close(err)
             raise
-        finally:
-            for source in self._sources:
-                await source.reader.close()
+        await self._close(None)
         seconds = self._clock.monotonic() - began
         ledger = self.ledger()
         ledger.check()
         return RunResult(self.dag, ledger, seconds, self.interrupted, self.edges())
 
+    def _check_flow(self) -> None:
+        """Publish nothing of a run that lost rows; sinks are checked once they are done."""
+        sinks = {sink.node.name for sink in self._sinks}
+        Ledger(tuple(a for a in self.ledger().accounts if a.node not in sinks)).check()
+
     async def _abort(self, err: BaseException) -> None:
         for sink in self._sinks:
             if not sink.published:
                 try:
-                    await sink.writer.abort()
-                except (OSError, PipelineError) as second:
+                    with _boundary(sink.node):
+                        await sink.writer.abort()
+                except NodeError as second:
                     err.add_note(f"cleaning up `{sink.node.name}` failed too: {second}")
+
+    async def _close(self, err: BaseException | None) -> None:
+        """Close every source, whatever closing another one may raise."""
+        failed: NodeError | None = None
+        for source in self._sources:
+            try:
+                with _boundary(source.node):
+                    await source.reader.close()
+            except NodeError as second:
+                failed = failed or second
+                if err is not None:
+                    err.add_note(f"closing `{source.node.name}` failed too: {second}")
+        if err is None and failed is not None:
+            raise failed
 
     async def _flow(self, progress: Callable[[Run], None] | None) -> None:
         try:
@@ -310,7 +333,7 @@ class Run:
             channels.append(channel)
         if len(channels) == 1:
             return channels[0]
-        fan_in = FanIn(channels, bounded=not shares_source(self.dag, node.inputs))
+        fan_in = FanIn(channels, bounded=not are_linked(self.dag, node))
         self._fan_ins[node.name] = fan_in
         return fan_in
 
@@ -330,6 +353,7 @@ class Run:
                 and before.steps[-1].node.name == edge.node
                 and not step.is_async
                 and not before.steps[-1].is_async
+                and len(before.steps) < _CHAIN_STEPS_MAX
             ):
                 before.steps.append(step)
                 chain_of[node.name] = before
@@ -360,6 +384,7 @@ class _Chain:
         self.steps = steps
         self.watermark = TIME_MIN
         self._at = 0
+        self._idle = False
         self._outbox: list[tuple[list[Channel], Message]] = []
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._timed: list[tuple[int, TimedOperator]] = []
@@ -382,10 +407,11 @@ class _Chain:
                     self._advance(message.time)
                 elif isinstance(message, End):
                     self._finish()
-                elif not (isinstance(message, Idle) and self._timed):
+                elif not isinstance(message, Idle):
                     self._pass_on(message)
                 if self._timed:
                     self._expire()
+                self._rest(message)
                 for channels, item in self._outbox:
                     for channel in channels:
                         if not channel.send_nowait(item):
@@ -393,6 +419,10 @@ class _Chain:
                 self._outbox.clear()
                 if isinstance(message, End):
                     return
+        except asyncio.CancelledError as err:
+            if _is_cancelled():
+                raise
+            raise NodeError(self.steps[self._at].node.name, err) from err
         except Exception as err:
             raise NodeError(self.steps[self._at].node.name, err) from err
 
@@ -472,6 +502,14 @@ class _Chain:
             if due is not None:
                 self._timers[at] = loop.call_at(due, self.inlet.nudge)
 
+    def _rest(self, message: Message) -> None:
+        """Pass idleness on, once no row is held that others should wait for."""
+        if message is not NOTHING_NEW:
+            self._idle = isinstance(message, Idle)
+        if self._idle and all(operator.due_s is None for _, operator in self._timed):
+            self._idle = False
+            self._pass_on(Idle())
+
     def _pass_on(self, message: Message) -> None:
         for step in self.steps:
             for channels in step.outlets.values():
@@ -485,8 +523,22 @@ def _boundary(node: Node) -> Iterator[None]:
         yield
     except NodeError:
         raise
+    except asyncio.CancelledError as err:
+        if _is_cancelled():
+            raise
+        raise NodeError(node.name, err) from err
     except Exception as err:
         raise NodeError(node.name, err) from err
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the task was told to end; if not, a node leaks what cancelled another.
+
+    A task group takes a task that ends with `CancelledError` for one that was told to, and
+    the nodes that wait for its rows would wait for ever.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first_cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
