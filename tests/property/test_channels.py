@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from market_data_pipeline.batch import Batch, Progress
 from market_data_pipeline.dag.edges import Channel, Pressure
 from market_data_pipeline.dag.messages import END, End, Watermark
 from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
-from market_data_pipeline.records import QUOTE, TRADE
+from market_data_pipeline.records import QUOTE, TRADE, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
 SYMBOLS = SymbolTable(["A", "B", "C"])
@@ -63,7 +64,9 @@ async def pump(
                 await asyncio.sleep(0)
             number += 1
             queued = channel.statistics()
-            assert queued.rows_sent >= queued.rows_received + queued.rows_dropped
+            assert queued.rows_sent == (
+                queued.rows_received + queued.rows_dropped + queued.rows_queued
+            )
     return received
 
 
@@ -233,3 +236,72 @@ def test_capacity_must_be_positive() -> None:
     """A channel without room could never pass anything on."""
     with pytest.raises(ConfigError, match="positive"):
         Channel(rows_max=0)
+
+
+@pytest.mark.parametrize("end", ["cancel", "close", "abandon"])
+def test_rows_of_a_batch_that_did_not_get_in_are_not_counted_as_sent(end: str) -> None:
+    """Of a batch larger than the channel only the pieces that got in were sent."""
+
+    async def stop_in_the_middle() -> Any:
+        channel = Channel(rows_max=2)
+        sending = asyncio.create_task(channel.send(batch(list(range(9)))))
+        await asyncio.sleep(0)
+        getattr(sending if end == "cancel" else channel, end)()
+        with pytest.raises((asyncio.CancelledError, BrokenChannelError, ChannelClosedError)):
+            await sending
+        return channel.statistics()
+
+    seen = run(stop_in_the_middle())
+    assert (seen.rows_sent, seen.rows_queued) == (2, 2)
+
+
+def test_progress_of_rows_shed_from_the_end_of_a_batch_is_not_shed() -> None:
+    """The receiver hears of it even if no row comes after them."""
+
+    async def fill() -> list[int]:
+        channel = Channel(rows_max=3, policy="drop_newest")
+        for times in ([1, 2], [3, 4, 9]):
+            await channel.send(batch(times))
+        messages = [await channel.receive() for _ in range(len(channel) - 1)]
+        return [m.watermark if isinstance(m, Batch) else m.time for m in messages]  # type: ignore[union-attr]
+
+    assert run(fill()) == [3, 9]
+
+
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=30),
+    st.sampled_from(["block", "drop_oldest", "drop_newest"]),
+    st.integers(60, 500),
+)
+def test_bytes_are_bounded_where_rows_differ_in_size(
+    lengths: list[int], policy: Any, bytes_max: int
+) -> None:
+    """Text makes rows of any size; only a single row may be larger than the channel."""
+    schema = Schema("note", (Field("ts_event", Kind.TIME), Field("text", Kind.ARROW)))
+    text = pa.array(["x" * length for length in lengths])
+    columns = {"ts_event": np.arange(len(lengths)), "text": text}
+    whole = Batch(schema, columns, SYMBOLS, Progress(0, 0, len(lengths) - 1))
+    row_max = max(whole.slice(at, at + 1).nbytes for at in range(len(lengths)))
+
+    async def send_twice() -> Any:
+        channel = Channel(bytes_max=bytes_max, policy=policy)
+        received = 0
+
+        async def send() -> None:
+            await channel.send(whole)
+            await channel.send(whole)
+            await channel.send(END)
+
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(send())
+            if policy != "block":
+                await asyncio.sleep(0)
+                assert sending.done()
+            while not isinstance(message := await channel.receive(), End):
+                received += len(message) if isinstance(message, Batch) else 0
+        return received, channel.statistics()
+
+    received, seen = run(send_twice())
+    assert seen.bytes_queued_max <= max(bytes_max, row_max)
+    assert received + seen.rows_dropped == seen.rows_sent == 2 * len(lengths)
+    assert (seen.rows_queued, seen.bytes_queued) == (0, 0)
