@@ -85,9 +85,7 @@ class ParquetReader(ChunkReader):
 
 def _open(path: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(
-            checked_file(path), read_dictionary=dictionaries, pre_buffer=False, memory_map=True
-        )
+        return pq.ParquetFile(checked_file(path), read_dictionary=dictionaries, pre_buffer=False)
     except (pa.ArrowException, OSError) as err:
         if isinstance(err, InputError):
             raise
