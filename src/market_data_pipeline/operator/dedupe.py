@@ -65,7 +65,7 @@ class Dedupe:
 
     Delivery: the memory of keys is saved with a checkpoint, so that a restart neither
     lets a duplicate through nor drops a row that is none.
-    Memory: about 120 bytes for each key let through within `ttl`.
+    Memory: 130 to 300 bytes for each key let through within `ttl`.
 
     Attributes:
         key: Columns that name a row, such as `[symbol, sequence]`.
