@@ -18,6 +18,7 @@ from market_data_pipeline.source.chunks import ChunkReader, checked_file, defaul
 from market_data_pipeline.source.columns import Plan, plan_columns
 from market_data_pipeline.source.conversion import Converter
 from market_data_pipeline.source.reader import ReadOptions
+from market_data_pipeline.source.row_groups import RowGroups
 from market_data_pipeline.symbols import SymbolTable
 
 
@@ -55,14 +56,16 @@ class ParquetReader(ChunkReader):
         texts = [name for name in self._plan.read if is_text(file.schema_arrow.field(name).type)]
         self.schema = self._plan.schema
         self._converter = Converter(self._plan, options, symbols, self._rejects)
-        self._file = _open(path, texts)
-        self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
-            batch_size=self._chunk_rows, columns=list(self._plan.read), use_threads=True
+        self._groups = RowGroups(
+            lambda: _open(path, texts), list(self._plan.read), self._chunk_rows
         )
+        self._batches: Iterator[pa.RecordBatch] | None = None
         self._position = 0
 
     def _next_chunk(self) -> Batch | None:
         try:
+            if self._batches is None:
+                self._batches = iter(self._groups)
             found = next(self._batches, None)
         except (pa.ArrowException, OSError) as err:
             msg = f"the file is damaged after row {self._position}: {err}"
@@ -80,7 +83,7 @@ class ParquetReader(ChunkReader):
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._groups.close()
 
 
 def _open(path: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
