@@ -8,6 +8,7 @@ import json
 import selectors
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,8 @@ class PeerProcess:
             GaveUp: If it fails or takes too long.
         """
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # its last words are read below
             self._process.stdin.write("run\n")
-        except BrokenPipeError:
-            pass  # its last words are read below
         return self._answer(seconds)
 
     def _answer(self, seconds: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Task(ABC):
     def __init__(self, ticks: TickSet) -> None:
         self.ticks = ticks
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  a peer may need nothing
         """Load what `run` needs in memory.
 
         Raises:

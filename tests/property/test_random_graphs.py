@@ -128,4 +128,3 @@ def test_graphs_with_tiny_channels_end_and_keep_every_row(part: int) -> None:
             if node.kind == "sink":
                 assert result.to_arrow(name).num_rows == expected[name]
         assert result.ledger.balanced
-

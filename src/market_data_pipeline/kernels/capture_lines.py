@@ -39,7 +39,7 @@ _BOOK_TICKER = np.frombuffer(b"bookTicker", np.uint8)
 
 
 @njit(inline="always")
-def _same(data, start, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _same(data, start, end, word):  # type: ignore[no-untyped-def]
     if end - start != word.shape[0]:
         return False
     at = 0
@@ -49,7 +49,7 @@ def _same(data, start, end, word):  # type: ignore[no-untyped-def]  # noqa: ANN2
 
 
 @njit(inline="always")
-def _string_end(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _string_end(data, at, end):  # type: ignore[no-untyped-def]
     # Where the closing quote is, or -1. No field that is read has escapes.
     while at < end:
         if data[at] == ord('"'):
