@@ -67,3 +67,50 @@ def test_a_worker_that_has_seen_no_row_adds_nothing_to_a_state() -> None:
     merged = Snapshot.merge([fresh.snapshot(), busy.snapshot(), fresh.snapshot()])
     assert merged.keyed["symbol"].tolist() == ["A", "B"]
     assert Snapshot.merge([fresh.snapshot(), fresh.snapshot()]).keyed == {}
+
+
+def test_bars_come_out_when_the_watermark_reaches_their_end() -> None:
+    """Not a nanosecond before, and not with the next row after."""
+    symbols = SymbolTable()
+    operator = Bars("10ns").build(NodeContext("bars", symbols))
+    assert operator.process(trades([1], symbols).with_progress(Progress(TIME_MIN, 0, 1))) == []
+    assert operator.advance(9) == ()
+    [(_, by_progress)] = operator.advance(10)
+    assert by_progress["ts_open"].tolist() == [0]
+    # Row 10 of the next window and row 20, which ends it, in one batch.
+    rows = trades([10, 20, 21], symbols).with_progress(Progress(10, 0, 21))
+    [(_, by_row)] = operator.process(rows)
+    assert by_row["ts_open"].tolist() == [10]
+
+
+def test_a_row_is_late_from_the_moment_its_window_has_ended() -> None:
+    """A window ends when the watermark reaches its end; the row before that is on time."""
+    symbols = SymbolTable()
+    operator = Bars("10ns").build(NodeContext("bars", symbols))
+    rows = trades([9, 3, 10, 4], symbols).with_progress(Progress(TIME_MIN, 0, 10))
+    outputs = dict(operator.process(rows))
+    assert outputs["out"]["count"].tolist() == [2]
+    assert outputs["late"].times.tolist() == [4]
+
+
+def test_of_rows_of_one_instant_the_first_opens_and_the_last_closes() -> None:
+    """Also where rows of other times come between them."""
+    symbols = SymbolTable()
+    operator = Bars("10ns").build(NodeContext("bars", symbols))
+    times = [5, 5, 7, 7, 5, 6, 7]
+    operator.process(trades(times, symbols).with_progress(Progress(TIME_MIN, 9, -2)))
+    [(_, bar)] = operator.finish()
+    assert (bar["open"].tolist(), bar["close"].tolist()) == ([1 * UNIT], [7 * UNIT])
+
+
+def test_a_window_that_is_closed_and_opened_anew_has_its_own_rows() -> None:
+    """The window most rows fall into is looked up again once it is gone."""
+    symbols = SymbolTable()
+    operator = Bars("10ns").build(NodeContext("bars", symbols))
+    first = trades([1, 2], symbols).with_progress(Progress(TIME_MIN, 0, 2))
+    operator.process(first)
+    operator.advance(10)
+    late = trades([3], symbols).with_progress(Progress(TIME_MIN, 0, 10, np.array([10])))
+    [(port, _)] = operator.process(late)
+    assert port == "late"
+    assert operator.finish() == ()
