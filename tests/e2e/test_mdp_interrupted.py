@@ -125,10 +125,34 @@ def test_replay_ends_at_once_when_interrupted(tmp_path: Path, number: signal.Sig
     assert err.strip() == "error: interrupted"
 
 
+@pytest.mark.parametrize("speed", ["1", "max"])
+def test_replay_that_never_waits_for_rows_is_interrupted_too(tmp_path: Path, speed: str) -> None:
+    """Where rows are due faster than they are printed."""
+    _write_many(tmp_path)
+    process = subprocess.Popen(
+        [*MDP, "replay", "ticks.csv", "--speed", speed, "--batch-rows", "1000", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert len(out.splitlines()) < 99_999
+    assert err.strip() == "error: interrupted"
+
+
+def _write_many(folder: Path) -> None:
+    rows = "".join(f"2024-05-06T09:30:00.{i:06d}Z,A,1.5,2\n" for i in range(100_000))
+    (folder / "ticks.csv").write_text("ts_event,symbol,price,size\n" + rows)
+
+
 def test_replay_into_a_pipe_that_closes_is_no_error(tmp_path: Path) -> None:
     """As in `mdp replay ticks.csv | head -1`."""
-    rows = "".join(f"2024-05-06T09:30:00.{i:06d}Z,A,1.5,2\n" for i in range(100_000))
-    (tmp_path / "ticks.csv").write_text("ts_event,symbol,price,size\n" + rows)
+    _write_many(tmp_path)
     process = subprocess.Popen(
         [*MDP, "replay", "ticks.csv"],
         cwd=tmp_path,

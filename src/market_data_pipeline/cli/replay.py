@@ -96,6 +96,9 @@ async def _print_rows(source: ReplaySource, limit: int | None, *, as_json: bool)
                 shown = batch if left is None else batch.slice(0, min(left, len(batch)))
                 left = None if left is None else left - len(shown)
                 click.echo(printer.text(shown), nl=False)
+            # Where rows come faster than they are printed nothing else waits, and a task
+            # that never waits cannot be interrupted.
+            await asyncio.sleep(0)
     finally:
         await reader.close()
     return context.account.reasons.get("rejected", 0)
