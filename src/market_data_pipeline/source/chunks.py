@@ -76,6 +76,7 @@ class ChunkReader(ABC):
         if chunk is None:
             before = len(self._rejects)
             chunk = self._next_chunk()
+            self._rejects.settle()
             self.rows_read += len(self._rejects) - before
             if chunk is None:
                 return None

@@ -138,6 +138,7 @@ class MemorySource:
             columns = {name: part.column(name) for name in plan.read}
             batch = converter.convert(columns, part.num_rows, first)
             first += part.num_rows
+            rejects.settle()
             yield batch, rejects.take(symbols)
 
 

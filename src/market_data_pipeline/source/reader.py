@@ -56,34 +56,44 @@ class Rejects:
         return len(self._rows)
 
     def add(self, row: int, reason: str, detail: str) -> None:
-        """Put a row aside.
+        """Put a row aside; rows may come in any order until they are settled.
 
         Args:
             row: Its number in the file, from 1, not counting a header.
             reason: One word for the kind of defect.
             detail: What was found, and in which column.
-
-        Raises:
-            RecordError: In strict mode.
         """
-        if self._strict:
-            raise RecordError(detail, reason=reason, place=f"{self.place}, row {row}")
         self._rows.append(row)
         self._reasons.append(reason)
         self._details.append(detail)
 
+    def settle(self) -> None:
+        """Tell that a piece of the file has been looked at.
+
+        Raises:
+            RecordError: In strict mode, naming the first of the rows put aside.
+        """
+        if self._strict and self._rows:
+            at = self._order()[0]
+            place = f"{self.place}, row {self._rows[at]}"
+            raise RecordError(self._details[at], reason=self._reasons[at], place=place)
+
     def take(self, symbols: SymbolTable) -> Batch | None:
-        """Return what was put aside since the last call, or None."""
+        """Return what was put aside since the last call by rows of the file, or None."""
         if not self._rows:
             return None
+        order = self._order()
         columns = {
-            "place": pa.array([self.place] * len(self._rows), pa.string()),
-            "row": np.array(self._rows, np.int64),
-            "reason": pa.array(self._reasons, pa.string()),
-            "detail": pa.array(self._details, pa.string()),
+            "place": pa.array([self.place] * len(order), pa.string()),
+            "row": np.array([self._rows[at] for at in order], np.int64),
+            "reason": pa.array([self._reasons[at] for at in order], pa.string()),
+            "detail": pa.array([self._details[at] for at in order], pa.string()),
         }
         self._rows, self._reasons, self._details = [], [], []
         return Batch(REJECTED, columns, symbols)
+
+    def _order(self) -> list[int]:
+        return sorted(range(len(self._rows)), key=self._rows.__getitem__)
 
 
 class FileReader(Protocol):

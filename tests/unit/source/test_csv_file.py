@@ -153,6 +153,20 @@ def test_bad_row_is_rejected_with_its_place(
     assert caught.value.reason == reason
 
 
+def test_bad_rows_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Rows of wrong length and rows of bad cells are found apart, and told together."""
+    text = HEADER + ROW + "2024-01-02,AAPL,abc,1\n" + "2024-01-02,AAPL\n" + "soon,AAPL,1,1\n"
+    path = _write(tmp_path, text)
+    _, rejected, _ = _read(path)
+    assert [(row, reason) for row, reason, _ in rejected] == [
+        (2, "malformed"),
+        (3, "fields"),
+        (4, "malformed"),
+    ]
+    with pytest.raises(RecordError, match=r"ticks.csv, row 2: `price` is `abc`"):
+        _read(path, strict=True)
+
+
 def test_negative_price_and_zero_size_are_taken(tmp_path: Path) -> None:
     """Spreads trade below zero, and venues print trades of size zero."""
     batch, rejected, _ = _read(_write(tmp_path, HEADER + "2024-01-02,CL,-37.63,0\n"))
