@@ -119,8 +119,8 @@ def command(
         if path is not None:
             side = sink_for(path, overwrite=overwrite, table=name)
             dag.add(side, name=name, inputs=[edge])
-    result, watermark = execute(dag)
-    done = result_dict(result, watermark) | {
+    result, covered = execute(dag)
+    done = result_dict(result, covered) | {
         "rows_out": result.ledger["output"].rows_out,
         "output": output,
         "every": every,
@@ -130,7 +130,7 @@ def command(
     else:
         click.echo(_report(result, done, dag))
     if result.interrupted:
-        click.echo(interruption(watermark), err=True)
+        click.echo(interruption(covered), err=True)
         ctx.exit(INTERRUPTED)
 
 

@@ -18,7 +18,7 @@ def execute(dag: Dag) -> tuple[RunResult, int | None]:
     """Run a graph, showing its progress on a terminal.
 
     Returns:
-        The result, and how far event time had come when the sources were left.
+        The result, and up to which event time the sources were read.
 
     Raises:
         PipelineError: If the graph cannot run or a node failed.
@@ -28,12 +28,12 @@ def execute(dag: Dag) -> tuple[RunResult, int | None]:
 
     with watching() as watch:
         result = run(dag, progress=watch)
-    return result, watch.watermark
+    return result, watch.covered
 
 
-def interruption(watermark: int | None) -> str:
+def interruption(covered_ns: int | None) -> str:
     """Return what an interrupted run's output does and does not hold."""
-    covered = format_time(watermark)
+    covered = format_time(covered_ns)
     if covered is None:
         return "interrupted: the output holds what was read until then"
     return (
@@ -42,7 +42,7 @@ def interruption(watermark: int | None) -> str:
     )
 
 
-def result_dict(result: RunResult, watermark: int | None) -> dict[str, Any]:
+def result_dict(result: RunResult, covered_ns: int | None) -> dict[str, Any]:
     """Return what a run did as plain data, for `--json`."""
     rows, seconds = result.rows_read, result.seconds
     nodes = result.dag.nodes.values()
@@ -54,7 +54,7 @@ def result_dict(result: RunResult, watermark: int | None) -> dict[str, Any]:
         "seconds": round(seconds, 6),
         "rows_per_second": round(rows / seconds) if seconds > 0 else None,
         "interrupted": result.interrupted,
-        "covers_up_to": format_time(watermark) if result.interrupted else None,
+        "covers_up_to": format_time(covered_ns) if result.interrupted else None,
         "balanced": result.ledger.balanced,
         "ledger": result.ledger.to_dicts(),
     }

@@ -24,12 +24,13 @@ class RunWatch:
     """Follows a run; given to `run` as `progress`.
 
     Attributes:
-        watermark: How far event time had come when it was last seen before the end; None
-            if nowhere. Bars up to here are whole even if the run was interrupted.
+        covered: Up to which event time the sources were read; None if nowhere. Bars up
+            to here are whole even if the run was interrupted.
     """
 
     def __init__(self, display: Any = None) -> None:
-        self.watermark: int | None = None
+        self.covered: int | None = None
+        self._watermark: int | None = None
         self._display = display
         self._task = None if display is None else _task(display)
         self._told = False
@@ -38,7 +39,8 @@ class RunWatch:
         """Take a look at the run."""
         mark = run.watermark()
         if mark is not None and mark < _TIME_MAX:
-            self.watermark = mark
+            self._watermark = mark
+        self.covered = run.covered()
         if run.interrupted and not self._told:
             self._told = True
             note = "stopping: finishing what was read; Ctrl-C again stops at once"
@@ -56,7 +58,7 @@ class RunWatch:
             completed=read,
             total=None if not fraction else max(read, round(read / fraction)),
             rows=format_count(read),
-            time=(format_time(self.watermark) or "")[:_TO_SECONDS],
+            time=(format_time(self._watermark) or "")[:_TO_SECONDS],
             description="draining" if run.interrupted else "reading",
         )
 

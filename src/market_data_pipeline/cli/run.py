@@ -58,14 +58,14 @@ def command(
     if dry_run:
         _dry_run(dag, as_json=as_json)
         return
-    result, watermark = execute(dag)
+    result, covered = execute(dag)
     if as_json:
-        print_json({"name": dag.name, **result_dict(result, watermark)})
+        print_json({"name": dag.name, **result_dict(result, covered)})
     else:
         click.echo(f"{dag.name}: {format_rate(result.rows_read, result.seconds)}\n")
         click.echo(format_ledger(result.ledger))
     if result.interrupted:
-        click.echo(interruption(watermark), err=True)
+        click.echo(interruption(covered), err=True)
         ctx.exit(INTERRUPTED)
 
 

@@ -78,6 +78,8 @@ class _Source:
     reader: SourceReader
     account: Account
     outlets: dict[str, list[Channel]]
+    watermark: int = TIME_MIN
+    ended: bool = False
     reading: bool = False
     task: asyncio.Task[None] | None = None
 
@@ -138,6 +140,16 @@ class Run:
         """Return how far event time has come in the operators; None if nowhere yet."""
         marks = [chain.watermark for chain in self._chains]
         low = min(marks, default=TIME_MIN)
+        return None if low == TIME_MIN else low
+
+    def covered(self) -> int | None:
+        """Return up to which event time the sources were read; None if one gave nothing.
+
+        Once the run is over this is what its outputs cover: sources that were left before
+        their end count with their last watermark, the others not at all.
+        """
+        left = [source.watermark for source in self._sources if not source.ended]
+        low = min(left, default=TIME_MAX)
         return None if low == TIME_MIN else low
 
     def edges(self) -> dict[tuple[str, Port], ChannelStatistics]:
@@ -259,10 +271,12 @@ class Run:
                 finally:
                     source.reading = False
                 if given is None:
+                    source.ended = True
                     break
                 for port, item in given:
                     if isinstance(item, Batch) and port in main:
                         source.account.rows_out += len(item)
+                        source.watermark = max(source.watermark, item.watermark)
                     for channel in source.outlets.get(port, ()):
                         if not channel.send_nowait(item):
                             await channel.send(item)

@@ -122,6 +122,26 @@ def test_stopping_drains_what_was_read() -> None:
     assert log[-2:] == ["published", "source closed"]
 
 
+def test_an_interrupted_run_covers_what_its_sources_were_read_to() -> None:
+    """The last watermark of what was read counts, however it was seen on its way."""
+    symbols = SymbolTable()
+    whole = MemorySource([trades([1, 5], symbols)])
+    dag = Dag()
+    cut = dag.source(ScriptedSource([[1], [12], [25], "wait"], []), name="cut")
+    cut.union(dag.source(whole, name="whole")).sink(RecordingSink([]), name="store")
+
+    async def work() -> int | None:
+        running = Run(dag)
+        task = asyncio.get_running_loop().create_task(running.run())
+        while running.ledger()["store"].rows_in < 5:  # noqa: ASYNC110  it has no event
+            await asyncio.sleep(0)
+        running.stop()
+        await task
+        return running.covered()
+
+    assert asyncio.run(work()) == 25
+
+
 def test_one_interrupt_drains_and_two_stop_at_once() -> None:
     """SIGINT is a request first and an order the second time."""
     # With one signal the sink keeps up; with two it would take for ever.
