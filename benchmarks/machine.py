@@ -34,7 +34,8 @@ def describe() -> dict[str, Any]:
             versions[package] = "not installed"
     compiler = shutil.which("gcc")
     if compiler is not None:
-        text = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True)
+        command = [compiler, "-dumpfullversion"]
+        text = subprocess.run(command, check=True, capture_output=True, text=True)
         versions["gcc"] = text.stdout.strip()
     return {
         "processor": _processor(),

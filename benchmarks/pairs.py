@@ -24,7 +24,7 @@ def _set_for(peer: Peer, ticks: TickSet) -> TickSet:
 
 
 def _make(ticks: TickSet) -> None:
-    if not (ticks.folder / "distinct-bars.npz").exists():
+    if not (ticks.folder / "bars.npz").exists():
         run_python("benchmarks.ticks", str(ticks.rows), str(ticks.symbols))
 
 
@@ -57,10 +57,7 @@ def measure(what: Measure, ticks: TickSet, rounds: int, say: Say) -> dict[str, A
             say(f"{what.name}: {given.rows:,} rows, {given.symbols:,} symbols: {peer.name}")
             row, pairs = _against(peer, given, ours, rounds)
             runs += pairs
-            ratios = [theirs["seconds"] / given.rows / (own["seconds"] / mine.rows)
-                      for own, theirs in zip(pairs, row.pop("runs"), strict=True)]  # fmt: skip
-            if ratios:
-                row["ratio"] = _spread(ratios)
+            row.update(_ratios(pairs, row.pop("runs"), given.rows / mine.rows))
             rows.append(row)
     return {
         "measure": what.name,
@@ -92,6 +89,18 @@ def _against(
     except GaveUp as err:
         failed = str(err)
     return {**_summary(peer, given, theirs), "failed": failed, "runs": theirs}, own
+
+
+def _ratios(
+    own: list[dict[str, Any]], theirs: list[dict[str, Any]], share: float
+) -> dict[str, Any]:
+    """Return how many times as much time, latency and CPU the peer took, pair by pair."""
+    ratios = {}
+    for name, key in (("ratio", "seconds"), ("p99_ratio", "p99_us"), ("cpu_ratio", "cpu_seconds")):
+        if own and key in own[0]:
+            pairs = zip(own, theirs, strict=True)
+            ratios[name] = _spread([its[key] / (ours[key] * share) for ours, its in pairs])
+    return ratios
 
 
 def _summary(peer: Peer, given: TickSet, runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -51,11 +51,11 @@ def _rate_row(peer: dict[str, Any]) -> tuple[str, ...]:
 
 def _latencies(found: dict[str, Any]) -> Table:
     title = f"{found['title']}: {found['rows']:,} rows"
-    heads = ("", "p50 µs", "p99 µs", "p99.9 µs", "CPU s", "rows per batch", "answer")
+    heads = ("", "p50 µs", "p99 µs", "p99.9 µs", "CPU s", "rows a batch", "aim", "answer")
     rows = []
     for peer in found["peers"]:
         if peer["failed"]:
-            rows.append((peer["peer"], "", "", "", "", "", peer["failed"]))
+            rows.append((peer["peer"], "", "", "", "", "", "", peer["failed"]))
             continue
         batch = peer.get("rows_per_batch")
         rows.append(
@@ -64,10 +64,22 @@ def _latencies(found: dict[str, Any]) -> Table:
                 *(_micros(peer[name]) for name in ("p50_us", "p99_us", "p999_us")),
                 _seconds(peer["cpu_seconds"]),
                 "1" if batch is None else f"{batch['median']:.2f}",
+                _latency_aim(peer),
                 _answer(peer),
             )
         )
     return Table(title, heads, tuple(rows))
+
+
+def _latency_aim(peer: dict[str, Any]) -> str:
+    if "p99_ratio" not in peer:
+        return ""
+    aims = (("p99", peer["p99_ratio"], 1.0), ("CPU", peer["cpu_ratio"], 2.0))
+    return "; ".join(
+        f"its {name} {_ratio(ratio)} of ours, >= {least}x: "
+        f"{'reached' if ratio['median'] >= least else 'missed'}"
+        for name, ratio, least in aims
+    )
 
 
 def _peaks(found: dict[str, Any]) -> Table:
