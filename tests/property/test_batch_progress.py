@@ -66,6 +66,9 @@ def test_watermarks_survive_cutting_thinning_and_joining(
     thin = joined.take(kept)
     assert watermarks([thin]) == [mark for mark, keep in zip(marks, kept, strict=True) if keep]
     assert thin.watermark == joined.watermark
+    assert thin.progress is not None
+    assert joined.progress is not None
+    assert thin.progress.before == joined.progress.before
     before = TIME_MIN
     for piece in pieces:
         assert piece.progress is not None

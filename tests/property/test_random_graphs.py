@@ -109,7 +109,7 @@ def shape(dag: Dag) -> str:
 
 
 async def bounded(dag: Dag) -> RunResult:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await run_dag(dag)
 
 

@@ -84,7 +84,7 @@ class ItemReader:
 
 @component("faulty")
 class FaultySink:
-    """Fails to open, or to clean up.
+    """Fails to open, to publish, or to clean up.
 
     Attributes:
         log: Where it writes what happens to it.
@@ -108,6 +108,10 @@ class FaultySink:
 
 
 class FaultyWriter(RecordingWriter):
+    async def finish(self) -> None:
+        msg = "no space left"
+        raise OSError(msg)
+
     async def abort(self) -> None:
         msg = "cannot be undone"
         raise ValueError(msg)
@@ -145,7 +149,7 @@ def test_a_node_that_leaks_a_cancellation_does_not_hang_the_run() -> None:
     dag.source(MemorySource([trades([1], SymbolTable())])).map(forward, name="call").collect()
 
     async def work() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await run_dag(dag)
 
     with pytest.raises(NodeError, match="node `call` failed: CancelledError"):
@@ -196,6 +200,20 @@ def test_a_sink_that_cannot_clean_up_hides_nothing_and_spares_no_other() -> None
         run(dag)
     assert "cannot be undone" in caught.value.__notes__[-1]
     assert log[-2:] == ["aborted", "source closed"]
+
+
+def test_what_is_published_is_not_taken_back() -> None:
+    """An output that is visible stays; of the one that failed and the next there is none."""
+    log: list[Any] = []
+    after: list[Any] = []
+    dag = Dag()
+    rows = dag.source(ScriptedSource([[1]], []))
+    rows.sink(RecordingSink(log), name="one")
+    rows.sink(FaultySink([]), name="two")
+    rows.sink(RecordingSink(after), name="three")
+    with pytest.raises(NodeError, match="node `two` failed: OSError: no space left"):
+        run(dag)
+    assert (log[-1], after[-1]) == ("published", "aborted")
 
 
 def test_a_run_that_loses_rows_publishes_nothing() -> None:
@@ -278,7 +296,7 @@ def test_merges_beside_one_another_do_not_wait_for_one_another(
     dag.add(MemorySink(), name="all_bars", inputs=[Edge("bars")])
 
     async def work() -> RunResult:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await run_dag(dag)
 
     result = asyncio.run(work())
@@ -338,7 +356,7 @@ def test_stopping_at_any_step_publishes_what_was_read() -> None:
                 await asyncio.sleep(0)
             running.stop()
             running.stop()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await task
 
         result = run_shuffled(work(), step)
