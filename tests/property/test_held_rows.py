@@ -16,13 +16,13 @@ from support.shuffled_loop import run_shuffled
 ROWS = 400
 
 
-def feed(dag: Dag, batch_rows: int) -> Stream:
+def feed(dag: Dag, batch_rows: int, seed: int = 5) -> Stream:
     """Add a source of rows out of order, some of them late."""
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(seed)
     times = np.sort(random.integers(0, 2_000, ROWS)) - random.integers(0, 40, ROWS)
     batch = trades(times.tolist(), SymbolTable(), names="ABC")
     return dag.source(
-        MemorySource([batch], out_of_order="15ns", batch_rows=batch_rows), name="ticks"
+        MemorySource([batch], out_of_order="15ns", batch_rows=batch_rows), name=f"ticks_{seed}"
     )
 
 
@@ -58,6 +58,21 @@ def test_bars_of_several_widths_merge_in_one_order() -> None:
         rows = feed(dag, batch_rows)
         short = rows.bars("10ns").edge(rows=2)
         short.union(rows.bars("70ns"), rows.bars("200ns"), name="both").collect(name="store")
+        return run_shuffled(run_dag(dag), seed)
+
+    tables = [work(rows, seed).to_arrow("store") for seed in range(15) for rows in (1, 30, ROWS)]
+    assert all(table.equals(tables[0]) for table in tables)
+    opens = tables[0]["ts_open"].to_pylist()
+    assert opens == sorted(opens)
+
+
+def test_bars_of_two_feeds_merge_in_one_order() -> None:
+    """The batch a bar comes in says no more than what may still come before its end."""
+
+    def work(batch_rows: int, seed: int) -> RunResult:
+        dag = Dag()
+        one = feed(dag, batch_rows, 5).bars("10ns").edge(rows=2)
+        one.union(feed(dag, 31, 6).bars("10ns"), name="both").collect(name="store")
         return run_shuffled(run_dag(dag), seed)
 
     tables = [work(rows, seed).to_arrow("store") for seed in range(15) for rows in (1, 30, ROWS)]

@@ -475,7 +475,11 @@ class _Chain:
         if watermark <= self.watermark:
             return
         self.watermark = watermark
-        for at, step in enumerate(self.steps):
+        self._advance_from(0, watermark)
+
+    def _advance_from(self, first: int, watermark: int) -> None:
+        for at in range(first, len(self.steps)):
+            step = self.steps[at]
             self._at = at
             for port, given in step.operator.advance(watermark):
                 self._route(at, port, given)
@@ -509,6 +513,8 @@ class _Chain:
                 self._at = at
                 for port, given in operator.expire():
                     self._route(at, port, given)
+                # What was learnt while rows were held could not be told before.
+                self._advance_from(at, self.steps[at - 1].watermark if at else self.watermark)
                 due = operator.due_s
             timer = self._timers.pop(at, None)
             if timer is not None:

@@ -33,10 +33,11 @@ from support.shuffled_loop import run_shuffled
 
 @component("items")
 class ItemSource:
-    """Gives items as they are, waits at "wait", and fails to close if told so.
+    """Gives items as they are, and fails to close if told so.
 
     Attributes:
-        items: Times of a batch, `Idle()`, or "wait".
+        items: Times of a batch, of which an empty one makes progress to 100; `Idle()`;
+            "pause" for some turns of the loop, or "wait" for ever.
         log: Where it writes that it was closed.
         closes: False to fail on closing.
     """
@@ -66,11 +67,15 @@ class ItemReader:
         item: Any = next(self._items, None)
         if item is None or isinstance(item, Idle):
             return None if item is None else (("out", item),)
-        if isinstance(item, str):
+        if item == "wait":
             await asyncio.get_running_loop().create_future()
+        if item == "pause":
+            for _ in range(20):
+                await asyncio.sleep(0)
+            return ()
         batch = trades(item, self._context.symbols)
         self._context.account.rows_in += len(batch)
-        return (("out", batch.with_progress(Progress(TIME_MIN, 0, max(item)))),)
+        return (("out", batch.with_progress(Progress(TIME_MIN, 0, max(item, default=100)))),)
 
     def fraction(self) -> float | None:
         return None
@@ -372,3 +377,27 @@ def test_a_source_without_rows_gives_an_output_without_rows() -> None:
     assert table.num_rows == 0
     assert "vwap" in table.column_names
     assert run(dag).rows_read == 0
+
+
+def test_progress_made_while_rows_are_held_is_told_once_they_are_not() -> None:
+    """A batcher whose time has come gives up the rows and what was learnt meanwhile."""
+    log: list[Any] = []
+    dag = Dag()
+    dag.source(ItemSource([[1], "pause", [], "wait"], log), name="ticks").batch(
+        rows=10, interval="1ms"
+    ).bars("10ns").sink(RecordingSink(log), name="store")
+
+    async def work() -> RunResult:
+        running = Run(dag)
+        task = asyncio.create_task(running.run())
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 60
+        while not running.ledger()["store"].rows_in and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        passed.append(running.ledger()["store"].rows_in)
+        running.stop()
+        return await task
+
+    passed: list[int] = []
+    assert asyncio.run(work()).ledger.balanced
+    assert passed == [1]
