@@ -21,6 +21,7 @@ from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.symbols import SymbolTable
 
 _FILE_MAGIC: Final = b"ARROW1"
+_MESSAGE_MAGIC: Final = b"\xff\xff\xff\xff"
 
 
 def peek_schema(path: Path, options: ReadOptions) -> Schema:
@@ -101,15 +102,17 @@ class _File:
         checked_file(path)
         self._mapped = pa.memory_map(str(path))
         self._reader: ipc.RecordBatchFileReader | ipc.RecordBatchStreamReader
+        magic: bytes = self._mapped.read(len(_FILE_MAGIC))
+        self._mapped.seek(0)
+        self._is_file = magic == _FILE_MAGIC
         try:
-            magic = self._mapped.read(len(_FILE_MAGIC))
-            self._mapped.seek(0)
-            self._is_file = magic == _FILE_MAGIC
             open_ = ipc.open_file if self._is_file else ipc.open_stream
             self._reader = open_(self._mapped)
         except (pa.ArrowException, OSError) as err:
             self._mapped.close()
-            msg = f"this is no Arrow IPC file: {err}"
+            msg = "this is no Arrow IPC file"
+            if self._is_file or magic.startswith(_MESSAGE_MAGIC):
+                msg = f"the Arrow IPC file is damaged or cut short: {err}"
             raise InputError(msg, place=str(path)) from err
         self.schema: pa.Schema = self._reader.schema
         self._given = 0

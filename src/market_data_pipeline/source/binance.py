@@ -101,6 +101,7 @@ class BinanceReader(ChunkReader):
         self._position = 0
         self._at_end = False
         self._lines = 0
+        self._taken = False
 
     def _next_chunk(self) -> Batch | None:
         from market_data_pipeline.kernels.capture_lines import capture_lines
@@ -148,6 +149,10 @@ class BinanceReader(ChunkReader):
         lines: npt.NDArray[np.int64],
     ) -> Batch:
         bad = ends[0] == 0
+        if bad.all() and not self._taken:
+            msg = "no line is a time and a message; is this a capture?"
+            raise InputError(msg, place=self._rejects.place)
+        self._taken = True
         if bad.any():
             for line in lines[bad].tolist():
                 detail = "the line is no time and message, or cut short"

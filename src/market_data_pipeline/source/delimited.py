@@ -79,7 +79,7 @@ class DelimitedText:
         try:
             text = line.decode().rstrip("\r")
         except UnicodeDecodeError:
-            self._fail("the header is not UTF-8")
+            self._fail("the header is not UTF-8; is this a text file?")
         counts = [line.count(delimiter) for delimiter in _DELIMITERS]
         self._delimiter = _DELIMITERS[counts.index(max(counts))]
         row = next(csv.reader([text], delimiter=chr(self._delimiter)), [])

@@ -6,6 +6,7 @@ __all__ = ("ParquetReader", "peek_schema")
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,8 @@ from market_data_pipeline.source.conversion import Converter
 from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.source.row_groups import RowGroups
 from market_data_pipeline.symbols import SymbolTable
+
+_MAGIC: Final = b"PAR1"
 
 
 def peek_schema(path: Path, options: ReadOptions) -> Schema:
@@ -92,8 +95,18 @@ def _open(path: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
     except (pa.ArrowException, OSError) as err:
         if isinstance(err, InputError):
             raise
-        msg = f"this is no Parquet file: {err}"
+        msg = f"{_fault(path)}: {err}"
         raise InputError(msg, place=str(path)) from err
+
+
+def _fault(path: Path) -> str:
+    """Return what is wrong with a file that cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            begins_well = file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return "the file cannot be read"
+    return "the Parquet file is damaged or cut short" if begins_well else "this is no Parquet file"
 
 
 def _plan(path: Path, found: pa.Schema, options: ReadOptions) -> Plan:

@@ -101,7 +101,7 @@ def _members(path: Path, raw: BinaryIO) -> list[Blocks]:
         with zipfile.ZipFile(path) as packed:
             members = [info for info in packed.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError) as err:
-        msg = f"the zip file is damaged: {err}"
+        msg = f"the zip file is damaged or cut short: {err}"
         raise InputError(msg, place=str(path)) from err
     if not members:
         msg = "the zip file has no members"

@@ -137,6 +137,13 @@ def test_a_bad_line_is_rejected_with_its_number(tmp_path: Path, line: str, reaso
         all_rows(opened(path, strict=True))
 
 
+def test_a_file_that_is_no_capture_is_refused(tmp_path: Path) -> None:
+    """Where no line is one, there is more to say than that each is rejected."""
+    path = capture(tmp_path, "ts_event,symbol,price,size", "2024-01-02,A,1,2")
+    with pytest.raises(InputError, match=r"capture\.gz: no line .* is this a capture"):
+        all_rows(opened(path))
+
+
 def test_every_symbol_of_a_socket_is_read(tmp_path: Path) -> None:
     """Several symbols may share a socket."""
     other = TRADE.replace("BTCUSDT", "ETHUSDT")

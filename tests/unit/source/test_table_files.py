@@ -309,7 +309,7 @@ def test_file_of_another_type_is_refused(tmp_path: Path, suffix: str) -> None:
         _read(path)
     for content in (b"ts_event,symbol\n", b"PAR1xxxxxxxxxxxxPAR1", b"ARROW1\0\0" + b"x" * 100):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="this is no ") as caught:
+        with pytest.raises(InputError, match=r"this is no |damaged or cut short") as caught:
             _read(path)
         assert str(caught.value).startswith(str(path))
     path.unlink()
@@ -322,7 +322,7 @@ def test_file_cut_short_is_refused(write: Write) -> None:
     """The end of a file that was cut is never taken for its end."""
     path = write(_table(1_000))
     path.write_bytes(path.read_bytes()[:-700])
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=r"damaged|cut short") as caught:
         _read(path)
     assert str(caught.value).startswith(str(path))
 
