@@ -10,14 +10,19 @@ from __future__ import annotations
 __all__ = ("component", "default_of", "settings_of", "type_name_of")
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
 
 from market_data_pipeline.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_SHOULD_BE: Final = "Input should be "
 
 T = TypeVar("T")
 
@@ -55,9 +60,12 @@ def component(type_name: str) -> Callable[[type[T]], type[T]]:
 
 def _config_error(cls: Any, err: ValidationError) -> ConfigError:
     known = [field.name for field in dataclasses.fields(cls)]
-    found = err.errors(include_url=False)[0]
+    errors = err.errors(include_url=False)
+    found = errors[0]
+    choices = _choices(errors)
+    place = found["loc"][:-1] if choices else found["loc"]
     # A setting that was given by position is located by its number.
-    path = [known[p] if isinstance(p, int) and not i else p for i, p in enumerate(found["loc"])]
+    path = [known[p] if isinstance(p, int) and not i else p for i, p in enumerate(place)]
     parameter = str(path[0]) if path else None
     cause = found.get("ctx", {}).get("error")
     if parameter is None and isinstance(cause, ConfigError):
@@ -71,12 +79,23 @@ def _config_error(cls: Any, err: ValidationError) -> ConfigError:
     elif found["type"] in {"missing", "missing_argument"}:
         msg = f"`{cls.type_name}` needs the setting `{parameter}`"
     else:
-        text = found["msg"].removeprefix("Value error, ")
+        text = choices or found["msg"].removeprefix("Value error, ")
         inner = ".".join(str(part) for part in path)
         msg = f"`{inner}` of `{cls.type_name}`: {text[:1].lower()}{text[1:]}"
         if found["type"] != "value_error":
             msg += f", was {found['input']!r}"
     return ConfigError(msg, parameter=parameter)
+
+
+def _choices(errors: Sequence[ErrorDetails]) -> str | None:
+    """Return what a setting of several types should be; None if it has one type."""
+    first = errors[0]
+    texts = dict.fromkeys(
+        error["msg"].partition(", ")[0].removeprefix(_SHOULD_BE)
+        for error in errors
+        if error["loc"][:-1] == first["loc"][:-1] and error["input"] is first["input"]
+    )
+    return _SHOULD_BE + " or ".join(texts) if len(texts) > 1 else None
 
 
 def type_name_of(thing: object) -> str:

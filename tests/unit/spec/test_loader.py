@@ -116,7 +116,7 @@ def test_a_flood_of_problems_is_cut() -> None:
         ("{source: [toy_feed], path: x}", 15, "must name a component, found a list"),
         ("{sink: toy_feed, path: x}", 13, "write `source: toy_feed`"),
         ("{source: toy_feed}", 3, "needs the setting `path`"),
-        ("{source: toy_feed, path: x, speed: fast}", 41, "was 'fast'"),
+        ("{source: toy_feed, path: x, speed: fast}", 41, "number or 'max', was 'fast'"),
         ("{source: toy_feed, path: x, out_of_order: 1 week}", 48, "number and a unit"),
         ("{operator: toy_window, from: a, every: 1s, limit: 0}", 56, "positive, was 0"),
         ("{operator: toy_window, from: a, every: 1s, from: a}", 49, "twice"),
