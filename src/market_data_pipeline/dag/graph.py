@@ -214,8 +214,11 @@ class Dag:
         order = self.order()
         for node in order:
             self._check_ports(node)
+        # A node that forgot its input is why another has no reader.
         for node in order:
-            self._check_connected(node)
+            self._check_input(node)
+        for node in order:
+            self._check_readers(node)
         self.schemas()
 
     def _check_ports(self, node: Node) -> None:
@@ -238,10 +241,12 @@ class Dag:
                 raise PortError(msg, node=node.name)
             seen.add((edge.node, edge.port))
 
-    def _check_connected(self, node: Node) -> None:
+    def _check_input(self, node: Node) -> None:
         if node.kind != "source" and not node.inputs:
             msg = f"node `{node.name}` reads from nothing; say `from:` which node"
             raise UnconnectedNodeError(msg, node=node.name)
+
+    def _check_readers(self, node: Node) -> None:
         if node.kind == "sink":
             return
         read = {edge.port for _, edge in self.consumers(node.name)}

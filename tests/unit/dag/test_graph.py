@@ -72,6 +72,11 @@ def test_two_nodes_of_one_name_are_refused() -> None:
             "`b` reads from nothing",
         ),
         (
+            lambda: graph(("ticks", SOURCE, []), ("b", BARS, []), ("s", SINK, [Edge("b")])),
+            UnconnectedNodeError,
+            "`b` reads from nothing",
+        ),
+        (
             lambda: graph(("ticks", SOURCE, []), ("s", SINK, [Edge("ticks", "lates")])),
             PortError,
             r"`ticks` has no such output \(outputs: `out`\)",
