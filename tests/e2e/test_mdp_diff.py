@@ -133,6 +133,9 @@ def test_damaged_and_unknown_files_are_refused(mdp: Mdp, tmp_path: Path) -> None
     assert (damaged.code, "a.parquet: cannot be read as parquet" in damaged.err) == (1, True)
     unknown = mdp("diff a.xlsx a.xlsx")
     assert (unknown.code, "`.parquet`, `.csv`" in unknown.err) == (2, True)
+    (tmp_path / "b.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00")
+    picture = mdp("diff b.csv b.csv")
+    assert (picture.code, "b.csv: this is no text in UTF-8" in picture.err) == (1, True)
     empty = mdp("diff a.csv a.csv")
     assert (empty.code, "a.csv: the file is empty" in empty.err) == (1, True)
 

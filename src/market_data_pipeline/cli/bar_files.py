@@ -47,6 +47,9 @@ def load_bars(path: Path, table: str = "bars") -> pa.Table:
     suffix = _suffix_of(path)
     try:
         loaded = _LOADERS[suffix](path, table)
+    except UnicodeDecodeError as err:
+        msg = "this is no text in UTF-8"
+        raise InputError(msg, place=str(path)) from err
     except (pa.ArrowException, OSError) as err:
         msg = f"cannot be read as {suffix[1:]}: {str(err).splitlines()[0]}"
         raise InputError(msg, place=str(path)) from err
