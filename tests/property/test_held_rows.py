@@ -69,13 +69,15 @@ def test_bars_of_several_widths_merge_in_one_order() -> None:
 def test_bars_of_two_feeds_merge_in_one_order() -> None:
     """The batch a bar comes in says no more than what may still come before its end."""
 
-    def work(batch_rows: int, seed: int) -> RunResult:
+    def work(room: int, seed: int) -> RunResult:
         dag = Dag()
-        one = feed(dag, batch_rows, 5).bars("10ns").edge(rows=2)
-        one.union(feed(dag, 31, 6).bars("10ns"), name="both").collect(name="store")
+        # With little room neither feed runs through before the other.
+        one = feed(dag, 1, 5).edge(rows=room).bars("10ns").edge(rows=2)
+        two = feed(dag, 31, 6).edge(rows=40 * room).bars("10ns")
+        one.union(two, name="both").collect(name="store")
         return run_shuffled(run_dag(dag), seed)
 
-    tables = [work(rows, seed).to_arrow("store") for seed in range(15) for rows in (1, 30, ROWS)]
+    tables = [work(room, seed).to_arrow("store") for seed in range(15) for room in (1, 30, ROWS)]
     assert all(table.equals(tables[0]) for table in tables)
     opens = tables[0]["ts_open"].to_pylist()
     assert opens == sorted(opens)
