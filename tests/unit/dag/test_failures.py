@@ -67,9 +67,9 @@ class ItemReader:
         item: Any = next(self._items, None)
         if item is None or isinstance(item, Idle):
             return None if item is None else (("out", item),)
-        if item == "wait":
-            await asyncio.get_running_loop().create_future()
-        if item == "pause":
+        if isinstance(item, str):
+            if item == "wait":
+                await asyncio.get_running_loop().create_future()
             for _ in range(20):
                 await asyncio.sleep(0)
             return ()
