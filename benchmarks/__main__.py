@@ -18,6 +18,7 @@ from benchmarks.report import show, write
 from benchmarks.ticks import TickSet
 
 _QUICK_ROWS = 100_000
+_LARGE_ROWS = 100 * MILLION
 _OTHERS = ("latency", "memory", "starting")
 
 
@@ -50,6 +51,12 @@ def _small(what: Measure) -> Measure:
     return replace(what, peers=peers, sizes=(TickSet(MILLION, 100),))
 
 
+def _rounds(what: Measure, ticks: TickSet, *, quick: bool) -> int:
+    if quick:
+        return 1
+    return what.rounds if ticks.rows < _LARGE_ROWS else min(what.rounds, 3)
+
+
 def _wrong(found: dict[str, Any]) -> list[str]:
     """Return the answers that are wrong, and the peers that failed."""
     texts = []
@@ -65,6 +72,7 @@ def main() -> int:
     """Measure; return 1 if an answer is wrong, whatever the times."""
     options = _options()
     console = Console(width=max(Console().width, 130))
+    machine = describe()
     found: list[dict[str, Any]] = []
 
     def say(text: str) -> None:
@@ -80,8 +88,8 @@ def main() -> int:
     try:
         for full in MEASURES:
             what = _small(full) if options.quick else full
-            rounds = options.rounds or (1 if options.quick else what.rounds)
             for ticks in what.sizes:
+                rounds = options.rounds or _rounds(what, ticks, quick=options.quick)
                 if wanted(what.name) and ticks.rows <= options.rows_max:
                     take(measure(what, ticks, rounds, say))
         if wanted("latency"):
@@ -97,7 +105,7 @@ def main() -> int:
         return 1
     if not options.quick and not options.only:
         command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-        write({"command": command, "machine": describe(), "measures": found})
+        write({"command": command, "machine": machine, "measures": found})
     wrong = [text for result in found for text in _wrong(result)]
     for text in wrong:
         console.print(f"[red]{text}[/red]", highlight=False)

@@ -25,7 +25,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Return the machine and the versions of what was measured."""
+    """Return the machine, how busy it is, and the versions of what is measured."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -42,6 +42,7 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.system(),
+        "load": os.getloadavg()[0],
         "versions": versions,
     }
 

@@ -73,7 +73,7 @@ MEASURES = (
             Peer("asyncio by hand, batches", "asyncio_loop", "bars_memory_1000", MILLION),
             Peer("asyncio by hand, items", "asyncio_loop", "bars_memory", MILLION),
             Peer("csp", "csp_graph", "bars_memory", MILLION, symbols_max=100),
-            Peer("Bytewax", "bytewax_flow", "bars_memory", 200_000),
+            Peer("Bytewax", "bytewax_flow", "bars_memory", 100_000),
         ),
         sizes(1, 10, 100),
     ),

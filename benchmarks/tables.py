@@ -30,7 +30,7 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
 
 def _rates(found: dict[str, Any]) -> Table:
     title = f"{found['title']}: {found['rows']:,} rows, {found['symbols']:,} symbols"
-    heads = ("", "rows/s", "seconds", "we are faster by", "aim", "answer")
+    heads = ("", "rows/s", "seconds", "our rate to its", "aim", "answer")
     return Table(title, heads, tuple(map(_rate_row, found["peers"])))
 
 

@@ -1,4 +1,8 @@
-"""Bytewax: event-time windows, and its `map` and `filter`, on one worker."""
+"""Bytewax: event-time windows, and its `map` and `filter`, on one worker.
+
+Its event clock adds the time that passes outside to the watermark, so that rows are late
+when the machine is slow; it is given a clock that stands still, and then its bars are right.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +30,6 @@ Item = tuple[datetime, int, float, int]
 
 
 def _standing_still() -> datetime:
-    # Its event clock adds the time that passes outside to the watermark, which makes rows
-    # late when the machine is slow. A clock that stands still gives the right bars.
     return _EPOCH
 
 
