@@ -225,7 +225,7 @@ class _DuckDBOutput:
             self._database.register(self._incoming, rows)
             self._database.execute(f"INSERT INTO {self._table} FROM {self._view}")
 
-    def publish(self) -> None:
+    def complete(self) -> None:
         try:
             if self._schema is not None:
                 self._begun(self._schema)
@@ -233,6 +233,13 @@ class _DuckDBOutput:
                 self._database.unregister(self._incoming)
                 self._database.execute("CHECKPOINT")
                 self._database.close()
+            self._draft.complete_file()
+        except BaseException:
+            self.discard()
+            raise
+
+    def publish(self) -> None:
+        try:
             with _MERGING, self._reporting():
                 if Path(self._path).exists():
                     self._merge()

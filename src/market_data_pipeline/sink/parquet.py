@@ -167,11 +167,21 @@ class _ParquetOutput:
         self._open_part().close()
         self._part = None
 
-    def publish(self) -> None:
+    def complete(self) -> None:
         try:
             with reporting(self._path):
                 if self._part is not None or self._part_count == 0:
                     self._close_part()
+            if self._sink.is_folder:
+                self._draft.complete_folder()
+            else:
+                self._draft.complete_file()
+        except BaseException:
+            self.discard()
+            raise
+
+    def publish(self) -> None:
+        try:
             if self._sink.is_folder:
                 self._draft.publish_folder()
             else:

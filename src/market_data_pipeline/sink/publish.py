@@ -149,6 +149,26 @@ class Draft:
         )
         self._overwrite = overwrite
 
+    def complete_file(self) -> None:
+        """Return once the bytes of the file are on the disk.
+
+        Raises:
+            OutputError: If the operating system refuses.
+        """
+        with reporting(self.path):
+            sync(self.temporary)
+
+    def complete_folder(self) -> None:
+        """Return once the folder and all its files are on the disk.
+
+        Raises:
+            OutputError: If the operating system refuses.
+        """
+        with reporting(self.path):
+            for file in sorted(self.temporary.iterdir()):
+                sync(file)
+            sync(self.temporary)
+
     def publish_file(self) -> None:
         """Give the file its name, once its bytes are on the disk.
 
@@ -157,8 +177,8 @@ class Draft:
                 replaced.
             OutputError: If the operating system refuses.
         """
+        self.complete_file()
         with reporting(self.path):
-            sync(self.temporary)
             if self._overwrite:
                 self.temporary.replace(self._final)
             else:
@@ -188,10 +208,8 @@ class Draft:
                 replaced.
             OutputError: If the operating system refuses.
         """
+        self.complete_folder()
         with reporting(self.path):
-            for file in sorted(self.temporary.iterdir()):
-                sync(file)
-            sync(self.temporary)
             old = self._moved_away()
             try:
                 self.temporary.rename(self._final)

@@ -107,8 +107,8 @@ class TextOutput:
                 self._stream.write(self._layout.header(self._rows.schema))
         return self._rows
 
-    def publish(self) -> None:
-        """Make everything durable and visible, or raise and leave nothing behind.
+    def complete(self) -> None:
+        """Make everything durable, or raise and leave nothing behind.
 
         Raises:
             OutputError: If that cannot be done.
@@ -119,6 +119,18 @@ class TextOutput:
             with reporting(self._path):
                 self._stream.close()
                 self._file.close()
+            self._draft.complete_file()
+        except BaseException:
+            self.discard()
+            raise
+
+    def publish(self) -> None:
+        """Make visible what is complete, or raise and leave nothing behind.
+
+        Raises:
+            OutputError: If that cannot be done.
+        """
+        try:
             self._draft.publish_file()
         finally:
             self.discard()

@@ -27,8 +27,16 @@ class BlockingOutput(Protocol):
         """
         ...
 
+    def complete(self) -> None:
+        """Make everything durable, but not visible, or raise and leave nothing behind.
+
+        Raises:
+            OutputError: If that cannot be done.
+        """
+        ...
+
     def publish(self) -> None:
-        """Make everything durable and visible, or raise and leave nothing behind.
+        """Make visible what is complete, or raise and leave nothing behind.
 
         Raises:
             OutputError: If that cannot be done.
@@ -91,6 +99,8 @@ class ThreadedWriter:
         await self._next()
         await self._settled()
         loop = asyncio.get_running_loop()
+        # Apart, so that whoever cancels while much is flushed to the disk gets no output.
+        await loop.run_in_executor(self._thread, self._output.complete)
         await loop.run_in_executor(self._thread, self._output.publish)
         self._ended = True
         self._thread.shutdown(wait=False)

@@ -35,6 +35,10 @@ class _Output:
         if self.failure is not None:
             raise self.failure
 
+    def complete(self) -> None:
+        self.gate.wait()
+        self.calls.append("complete")
+
     def publish(self) -> None:
         self.calls.append("publish")
         self.threads.add(threading.get_ident())
@@ -74,7 +78,7 @@ def test_batches_that_wait_are_written_together() -> None:
         await writer.finish()
 
     asyncio.run(run())
-    assert output.calls == ["write", "write", "publish"]
+    assert output.calls == ["write", "write", "complete", "publish"]
     assert len(output.counts) == 50
 
 
@@ -173,4 +177,29 @@ def test_abort_after_finish_keeps_the_output() -> None:
         await writer.abort()
 
     asyncio.run(run())
-    assert output.calls == ["write", "publish"]
+    assert output.calls == ["write", "complete", "publish"]
+
+
+def test_cancelled_finish_publishes_nothing() -> None:
+    """Who gives up while the output is completed finds nothing, not a surprise."""
+    output = _Output()
+
+    async def run() -> None:
+        writer = ThreadedWriter(output, context())
+        await writer.write(bars(1))
+        while "write" not in output.calls:  # noqa: ASYNC110  it has no event
+            await asyncio.sleep(0)
+        output.gate.clear()
+        finishing = asyncio.create_task(writer.finish())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        finishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await finishing
+        output.gate.set()
+        await writer.abort()
+
+    asyncio.run(run())
+    assert output.calls[0] == "write"
+    assert output.calls[-1] == "discard"
+    assert "publish" not in output.calls
