@@ -16,6 +16,7 @@ __all__ = (
     "REJECTED",
     "TRADE",
     "UNDEFINED",
+    "FeedState",
     "Field",
     "Kind",
     "Schema",
@@ -35,6 +36,21 @@ DEFAULT_SCALE: Final = 9
 
 UNDEFINED: Final = int(np.iinfo(np.int64).max)
 """The fixed-point value and the time that stand for "none"."""
+
+
+class FeedState(StrEnum):
+    """What a feed, or one symbol of it, is known to be doing; the source knows, nobody guesses.
+
+    `live`: rows come as they happen. `quiet`: the feed is alive, and there is nothing to
+    tell. `closed`: the market is not in session. `halted`: trading is suspended.
+    `disconnected`: rows may exist and are not coming.
+    """
+
+    LIVE = "live"
+    QUIET = "quiet"
+    CLOSED = "closed"
+    HALTED = "halted"
+    DISCONNECTED = "disconnected"
 
 
 class Kind(StrEnum):

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch, Progress
 from market_data_pipeline.dag.edges import Channel, Pressure
-from market_data_pipeline.dag.messages import END, End, Watermark
-from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
+from market_data_pipeline.dag.messages import END, End, Status, Watermark
+from market_data_pipeline.errors import (
+    BrokenChannelError,
+    ChannelClosedError,
+    ConfigError,
+    GraphError,
+)
 from market_data_pipeline.records import QUOTE, TRADE, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
@@ -144,6 +149,69 @@ def test_conflating_channel_keeps_the_latest_row_of_each_key(parts: list[list[in
     assert seen.rows_dropped == len(given_rows) - len(rows)
     positions = iter(given_rows)
     assert all(time in positions for time in rows)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=6), min_size=1, max_size=8),
+    st.integers(1, 4),
+    st.lists(st.booleans(), min_size=8, max_size=8),
+)
+def test_conflating_channel_never_holds_more_than_its_capacity(
+    parts: list[list[int]], rows: int, states: list[bool]
+) -> None:
+    """With more symbols than room, or states in between, the oldest rows go, counted."""
+
+    async def fill() -> Any:
+        channel = Channel(rows_max=rows, policy="conflate")
+        for part, told in zip(parts, states, strict=False):
+            await channel.send(batch(part, QUOTES))
+            if told:
+                await channel.send(Status("quiet", 0))
+        return channel.statistics()
+
+    seen = run(fill())
+    assert seen.rows_queued_max <= rows
+    assert seen.rows_sent == sum(map(len, parts)) == seen.rows_dropped + seen.rows_queued
+    assert seen.waits == 0
+
+
+def test_a_conflating_channel_refuses_rows_of_which_every_one_counts() -> None:
+    """Also where the columns were not known before the run."""
+
+    async def fill() -> None:
+        await Channel(policy="conflate").send(batch([1]))
+
+    with pytest.raises(GraphError, match="conflates trade rows"):
+        run(fill())
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "conflate"])
+@given(parts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), max_size=8))
+def test_a_state_is_never_dropped_and_no_row_passes_it(
+    policy: Any, parts: list[list[int]]
+) -> None:
+    """Whatever is shed, each state comes once, between the rows it stood between."""
+
+    async def fill() -> list[int]:
+        channel = Channel(rows_max=2, policy=policy)
+        for number, part in enumerate(parts):
+            times = [100 * number + time for time in sorted(part)]
+            await channel.send(batch(times, QUOTES))
+            await channel.send(Status("quiet", 100 * number + 99))
+        received: list[int] = []
+        while len(channel):
+            message = await channel.receive()
+            if isinstance(message, Batch):
+                received += message.times.tolist()
+            elif isinstance(message, Status):
+                received.append(message.time)
+        return received
+
+    received = run(fill())
+    assert received == sorted(received)
+    assert [time for time in received if time % 100 == 99] == [
+        100 * number + 99 for number in range(len(parts))
+    ]
 
 
 def test_progress_of_shed_rows_is_not_shed() -> None:

@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 from market_data_pipeline.batch import TIME_MIN, Batch
 from market_data_pipeline.batcher.thresholds import Batcher
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import Duration, duration_ns
@@ -79,6 +80,10 @@ class _BatchOperator:
         if ready and self._batcher.rows:
             self._before = ready[-1].watermark
         return self._given(ready)
+
+    def status(self, status: Status) -> Outputs:  # noqa: ARG002
+        """Return what is held: a state of the input must not overtake it."""
+        return self.finish()
 
     def expire(self) -> Outputs:
         """Return what is held: its time has come."""

@@ -15,8 +15,20 @@ import numpy as np
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
-from market_data_pipeline.dag.messages import NOTHING_NEW, Barrier, Idle, Message, Watermark
-from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
+from market_data_pipeline.dag.messages import (
+    NOTHING_NEW,
+    Barrier,
+    Idle,
+    Message,
+    Status,
+    Watermark,
+)
+from market_data_pipeline.errors import (
+    BrokenChannelError,
+    ChannelClosedError,
+    ConfigError,
+    GraphError,
+)
 
 COALESCE_BELOW_ROWS: Final = 4_096
 """Batches smaller than this are joined with what follows them in the channel."""
@@ -65,7 +77,8 @@ class Channel:
     """A bounded channel from one sender to one receiver.
 
     Messages come out in the order they went in. Rows are bounded in number and in bytes;
-    watermarks, barriers and the end take no room. A batch larger than the channel is cut
+    watermarks, states, barriers and the end take no room, and none but a watermark that a
+    later one follows is ever shed. A batch larger than the channel is cut
     into pieces that fit, at most one row being larger than `bytes_max`. Small batches
     that have queued up come out as one, so a receiver that falls behind gets larger
     batches.
@@ -189,6 +202,8 @@ class Channel:
         if not isinstance(message, Batch):
             self._put_control(message)
             return True
+        if self._policy == "conflate":
+            _check_conflatable(message)
         rows, size = len(message), message.nbytes
         if self._rows + rows > self._rows_max or self._bytes + size > self._bytes_max:
             return False
@@ -314,10 +329,13 @@ class Channel:
                 del queue[position]
 
     def _conflate(self, batch: Batch) -> None:
-        """Keep, of the rows after the last barrier, the latest of each symbol."""
+        """Keep, of the rows after the last barrier or state, the latest of each symbol.
+
+        Where there are more symbols than room, the oldest rows of the channel go.
+        """
         tail: list[Batch] = [batch]
         kept: list[Message] = []
-        while self._queue and not isinstance(self._queue[-1], Barrier):
+        while self._queue and not isinstance(self._queue[-1], Barrier | Status):
             message = self._queue.pop()
             if isinstance(message, Batch):
                 tail.insert(0, message)
@@ -332,7 +350,10 @@ class Channel:
         self._dropped += len(joined) - len(latest)
         conflated = joined.take(latest)
         self._queue.extend(kept)
-        self._enqueue(conflated, len(conflated), conflated.nbytes)
+        # The rows of all symbols may be more than the channel holds.
+        for piece in self._pieces(conflated):
+            self._drop_oldest(len(piece), piece.nbytes)
+            self._enqueue(piece, len(piece), piece.nbytes)
 
     def _set_pressure(self) -> None:
         if self._rows < self._calm_rows and self._bytes < self._calm_bytes:
@@ -433,3 +454,13 @@ class Channel:
         self._wake_receiver()
         if self._sender is not None and not self._sender.done():
             self._sender.set_result(None)
+
+
+def _check_conflatable(batch: Batch) -> None:
+    # Where the columns are known before the run, the graph has refused it already.
+    if not batch.schema.conflatable:
+        msg = (
+            f"the edge conflates {batch.schema.name} rows, of which every row counts; "
+            "use `block`, `drop_oldest` or `drop_newest`"
+        )
+        raise GraphError(msg)

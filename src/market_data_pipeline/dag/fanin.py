@@ -4,6 +4,11 @@ Rows of several inputs are merged by `(watermark after the row, input, order of 
 Watermarks never fall within an input, so this is a merge of sorted streams, and what
 comes out is the same whichever input happens to be faster. The merged row keeps the
 watermark of its own input: every input has come at least that far when the row goes out.
+A state of an input goes by the watermark of that input, between the rows it stood between.
+
+A barrier comes after all rows that came before it on every input. Those that the order
+above would still hold go out with the watermark that all inputs have reached, so that no
+later row of another input is late for it.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ __all__ = ("FanIn",)
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,21 +32,39 @@ from market_data_pipeline.dag.messages import (
     End,
     Idle,
     Message,
+    Status,
     Watermark,
 )
 
 _HELD_ROWS_MAX: Final = 262_144
+_NO_MARKS: Final = np.empty(0, np.int64)
+
+
+_Place: TypeAlias = tuple[int, int]
+"""A place in the merged order: a watermark, and the input among those that share it."""
 
 
 class _Input:
     """One channel and what was read from it ahead of the others."""
 
-    __slots__ = ("barrier", "channel", "ended", "frontier", "held", "held_rows", "idle")
+    __slots__ = (
+        "barrier",
+        "channel",
+        "ended",
+        "frontier",
+        "held",
+        "held_rows",
+        "idle",
+        "state",
+        "states",
+    )
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.held: deque[tuple[Batch, npt.NDArray[np.int64]]] = deque()
+        self.held: deque[tuple[Batch | Status, npt.NDArray[np.int64]]] = deque()
         self.held_rows = 0
+        self.states: deque[int] = deque()
+        self.state: Status | None = None
         self.frontier = TIME_MIN
         self.idle = False
         self.ended = False
@@ -49,6 +72,11 @@ class _Input:
 
     def take(self, message: Message) -> None:
         """Take what the channel gave."""
+        if isinstance(message, Status):
+            # It makes no progress, so an idle input stays idle.
+            self.held.append((message, _NO_MARKS))
+            self.states.append(self.frontier)
+            return
         self.idle = isinstance(message, Idle)
         if isinstance(message, Batch):
             if len(message):
@@ -94,6 +122,11 @@ class FanIn:
     def held(self) -> int:
         """Rows read ahead and not yet passed on."""
         return sum(source.held_rows for source in self._inputs)
+
+    @property
+    def states(self) -> tuple[Status | None, ...]:
+        """What each input said last of itself as a whole, as far as it was passed on."""
+        return tuple(source.state for source in self._inputs)
 
     def nudge(self) -> None:
         """Make `receive` return `NOTHING_NEW` once, if it has nothing else to return."""
@@ -141,11 +174,16 @@ class FanIn:
             if not source.ended and not source.idle
         ]
         aligned = self._aligned_barrier()
-        safe, safest = min(live) if live else (TIME_MAX, len(self._inputs))
-        rows = self._merge(safe, safest)
+        safe, _ = limit = min(live) if live else (TIME_MAX, len(self._inputs))
+        if aligned is not None:
+            limit = (TIME_MAX, len(self._inputs))
+        state = self._next_state(limit)
+        rows = self._merge(limit if state is None else state, safe)
         if rows is not None:
             self._idle = False
             return rows
+        if state is not None:
+            return self._pass_state(state, safe)
         if aligned is not None:
             for source in self._inputs:
                 source.barrier = None
@@ -171,14 +209,47 @@ class FanIn:
         waiting = [source.barrier for source in self._inputs if not source.ended]
         return waiting[0] if waiting and all(b is not None for b in waiting) else None
 
-    def _merge(self, safe: int, safest: int) -> Batch | None:
-        """Return the rows before `(safe, safest)` in the merged order, None if there are none."""
+    def _next_state(self, limit: _Place) -> _Place | None:
+        """Return the place of the first state that is held, None if that is not settled yet."""
+        places = [
+            (source.states[0], place) for place, source in enumerate(self._inputs) if source.states
+        ]
+        return min(places) if places and min(places) <= limit else None
+
+    def _pass_state(self, state: _Place, safe: int) -> Watermark | Status:
+        """Return the state at a place, or first the watermark that belongs before it.
+
+        How far the others are known to be depends on timing, and must not be told.
+        """
+        mark, place = state
+        if min(mark, safe) > self._sent:
+            self._sent = min(mark, safe)
+            self._idle = False
+            return Watermark(self._sent)
+        source = self._inputs[place]
+        status, _ = source.held.popleft()
+        source.states.popleft()
+        assert isinstance(status, Status)  # noqa: S101 - the rows before it went first
+        if status.key is None:
+            source.state = status
+        return status
+
+    def _merge(self, limit: _Place, reached: int) -> Batch | None:
+        """Return the rows before a place in the merged order, None if there are none.
+
+        Args:
+            limit: The place.
+            reached: What all inputs have reached; no row goes out with more.
+        """
+        safe, safest = limit
         parts: list[Batch] = []
         clocks: list[npt.NDArray[np.int64]] = []
         for place, source in enumerate(self._inputs):
             side: Literal["left", "right"] = "right" if place <= safest else "left"
             while source.held:
                 batch, marks = source.held[0]
+                if isinstance(batch, Status):
+                    break
                 count = int(np.searchsorted(marks, safe, side=side))
                 if not count:
                     break
@@ -196,7 +267,7 @@ class FanIn:
         order = np.argsort(keys, kind="stable")
         merged = joined.reorder(order)
         # An input that was idle may come back behind the others.
-        marks = np.maximum(keys[order], self._sent)
+        marks = np.maximum(np.minimum(keys[order], reached), self._sent)
         progress = Progress(self._sent, 0, int(marks[-1]), marks)
         self._sent = max(self._sent, progress.end)
         return merged.with_progress(progress)

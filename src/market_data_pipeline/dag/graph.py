@@ -41,7 +41,8 @@ class Edge:
         port: Its output.
         policy: What a full channel does: `block` makes the sender wait; `drop_oldest`
             and `drop_newest` shed rows, counted; `conflate` keeps the latest row of each
-            key, and is refused for rows such as trades whose every row counts.
+            key (with more keys than room, the oldest rows go) and is refused for rows such
+            as trades whose every row counts.
         rows: Capacity in rows, > 0.
         bytes: Capacity in bytes, > 0; a single larger row passes alone.
     """

@@ -1,8 +1,8 @@
-"""What travels on an edge besides batches: event-time progress, barriers, idleness, the end."""
+"""What travels on an edge besides batches: progress, states, barriers, idleness, the end."""
 
 from __future__ import annotations
 
-__all__ = ("END", "NOTHING_NEW", "Barrier", "End", "Idle", "Message", "Watermark")
+__all__ = ("END", "NOTHING_NEW", "Barrier", "End", "Idle", "Message", "Status", "Watermark")
 
 from dataclasses import dataclass
 from typing import Final, final
@@ -31,6 +31,25 @@ NOTHING_NEW: Final = Watermark(TIME_MIN)
 
 @final
 @dataclass(frozen=True, slots=True)
+class Status:
+    """From event time `time` on the input, or one key of it, is in a state.
+
+    Travels in order with batches and is never dropped. It makes no progress: whoever knows
+    that no more rows below a time will come says so with a `Watermark`.
+
+    Attributes:
+        state: One word; which words there are, sources and operators know.
+        time: Event time from which on it holds, nanoseconds since the UNIX epoch, UTC.
+        key: Name of the key it is about, None for the whole input.
+    """
+
+    state: str
+    time: int
+    key: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Barrier:
     """Everything before this belongs to epoch `epoch` or an earlier one.
 
@@ -55,4 +74,4 @@ class End:
 
 END: Final = End()
 
-Message = Batch | Watermark | Barrier | Idle | End
+Message = Batch | Watermark | Status | Barrier | Idle | End

@@ -14,8 +14,10 @@ __all__ = (
     "Outputs",
     "SinkNode",
     "SinkWriter",
+    "SourceItem",
     "SourceNode",
     "SourceReader",
+    "StatusOperator",
     "TimedOperator",
     "TransformNode",
 )
@@ -28,7 +30,7 @@ import pyarrow as pa
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.clock import Clock, SystemClock
-from market_data_pipeline.dag.messages import Idle
+from market_data_pipeline.dag.messages import Idle, Status, Watermark
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.records import Schema
@@ -36,6 +38,8 @@ from market_data_pipeline.symbols import SymbolTable
 
 Outputs = Sequence[tuple[str, Batch]]
 """What a node gives: pairs of output port and batch, in order."""
+SourceItem = Batch | Watermark | Status | Idle
+"""What a source gives on a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,11 @@ class SourceReader(Protocol):
 
     schema: Schema
 
-    async def read(self) -> Sequence[tuple[str, Batch | Idle]] | None:
+    async def read(self) -> Sequence[tuple[str, SourceItem]] | None:
         """Return what comes next, or None at the regular end.
 
-        Rows on `out` carry their watermarks (`Batch.progress`). The reader counts in
+        Rows on `out` carry their watermarks (`Batch.progress`), which never fall, also
+        across a `Watermark` that was given between two batches. The reader counts in
         `account.rows_in` what it read and under `rejected` what it could not take.
 
         A run that is told to stop cancels a read that waits, so rows are counted only
@@ -187,6 +192,19 @@ class AsyncOperator(Protocol):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a state, as in `Operator`."""
+        ...
+
+
+@runtime_checkable
+class StatusOperator(Protocol):
+    """What an operator has besides if it wants to know the state of its input, or holds rows.
+
+    An operator without it lets states pass. One that holds rows for a reason of its own,
+    as a batcher does, gives them up, so that the state does not overtake them.
+    """
+
+    def status(self, status: Status) -> Outputs:
+        """Take a state of the input; it is passed on after what this returns."""
         ...
 
 

@@ -23,7 +23,15 @@ from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
-from market_data_pipeline.dag.messages import END, NOTHING_NEW, End, Idle, Message, Watermark
+from market_data_pipeline.dag.messages import (
+    END,
+    NOTHING_NEW,
+    End,
+    Idle,
+    Message,
+    Status,
+    Watermark,
+)
 from market_data_pipeline.dag.metrics import Account, Ledger
 from market_data_pipeline.dag.nodes import (
     AsyncOperator,
@@ -34,6 +42,7 @@ from market_data_pipeline.dag.nodes import (
     SinkWriter,
     SourceNode,
     SourceReader,
+    StatusOperator,
     TimedOperator,
     TransformNode,
 )
@@ -62,6 +71,7 @@ class _Step:
     account: Account
     sides: frozenset[str]
     is_async: bool
+    on_status: Callable[[Status], Outputs] | None
     outlets: dict[str, list[Channel]]
     told: dict[str, int]
     watermark: int = TIME_MIN
@@ -69,7 +79,9 @@ class _Step:
 
 def _step(node: Node, operator: Operator | AsyncOperator, account: Account) -> _Step:
     is_async = inspect.iscoroutinefunction(operator.process)
-    return _Step(node, operator, account, frozenset(node.side_outputs), is_async, {}, {})
+    on_status = operator.status if isinstance(operator, StatusOperator) else None
+    sides = frozenset(node.side_outputs)
+    return _Step(node, operator, account, sides, is_async, on_status, {}, {})
 
 
 @dataclass(slots=True)
@@ -277,6 +289,8 @@ class Run:
                     if isinstance(item, Batch) and port in main:
                         source.account.rows_out += len(item)
                         source.watermark = max(source.watermark, item.watermark)
+                    elif isinstance(item, Watermark) and port in main:
+                        source.watermark = max(source.watermark, item.time)
                     for channel in source.outlets.get(port, ()):
                         if not channel.send_nowait(item):
                             await channel.send(item)
@@ -421,6 +435,8 @@ class _Chain:
                     self._advance(message.time)
                 elif isinstance(message, End):
                     self._finish()
+                elif isinstance(message, Status):
+                    self._tell(message)
                 elif not isinstance(message, Idle):
                     self._pass_on(message)
                 if self._timed:
@@ -496,6 +512,21 @@ class _Chain:
                 return
             step.watermark = watermark = after
 
+    def _tell(self, status: Status) -> None:
+        for at, step in enumerate(self.steps):
+            self._at = at
+            if step.on_status is not None:
+                outputs = step.on_status(status)
+                for port, given in outputs:
+                    self._route(at, port, given)
+                known = self.steps[at - 1].watermark if at else self.watermark
+                if outputs and known > TIME_MIN:
+                    # What was learnt while rows were held could not be told before.
+                    self._advance_from(at, known)
+                self._at = at
+            for channels in step.outlets.values():
+                self._outbox.append((channels, status))
+
     def _finish(self) -> None:
         for at, step in enumerate(self.steps):
             self._at = at
@@ -524,7 +555,7 @@ class _Chain:
 
     def _rest(self, message: Message) -> None:
         """Pass idleness on, once no row is held that others should wait for."""
-        if message is not NOTHING_NEW:
+        if message is not NOTHING_NEW and not isinstance(message, Status):
             self._idle = isinstance(message, Idle)
         if self._idle and all(operator.due_s is None for _, operator in self._timed):
             self._idle = False
