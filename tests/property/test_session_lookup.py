@@ -11,7 +11,7 @@ from market_data_pipeline.kernels.sessions import find_sessions
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 times_near = st.one_of(
-    st.integers(-50, 50), st.integers(LOWEST, HIGHEST), st.sampled_from([LOWEST, HIGHEST])
+    st.integers(-9, 9), st.integers(LOWEST, HIGHEST), st.sampled_from([LOWEST, HIGHEST])
 )
 
 

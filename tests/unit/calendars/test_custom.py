@@ -39,7 +39,7 @@ def test_close_before_open_is_that_of_the_next_day() -> None:
         "breaks": [["22:00", "23:00"], ["03:00", "04:00"]],
         "half_days": {"2024-01-09": "02:00"},
     }
-    found = sessions(own, ns("2024-01-01 12:00", NEW_YORK), ns("2024-01-10", NEW_YORK))
+    found = sessions(own, ns("2024-01-01 17:00", NEW_YORK), ns("2024-01-10", NEW_YORK))
     assert local(found, NEW_YORK) == [
         ("01-01 18:00", "01-01 22:00", "01-02"),
         ("01-01 23:00", "01-02 03:00", "01-02"),
