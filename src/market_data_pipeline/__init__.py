@@ -44,6 +44,7 @@ __all__ = (
     "SymbolTable",
     "SyntheticSource",
     "Throttle",
+    "TradingSessions",
     "Union",
     "__version__",
     "load",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.map import Map as Map
     from market_data_pipeline.operator.router import Router as Router
     from market_data_pipeline.operator.select import Select as Select
+    from market_data_pipeline.operator.sessions import TradingSessions as TradingSessions
     from market_data_pipeline.operator.throttle import Throttle as Throttle
     from market_data_pipeline.operator.union import Union as Union
     from market_data_pipeline.records import BAR as BAR
@@ -122,6 +124,7 @@ _HOMES: Final = {
     "operator.map": ("Map",),
     "operator.router": ("Router",),
     "operator.select": ("Select",),
+    "operator.sessions": ("TradingSessions",),
     "operator.throttle": ("Throttle",),
     "operator.union": ("Union",),
     "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Kind", "Schema"),

@@ -22,6 +22,7 @@ from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
 from market_data_pipeline.operator.router import Router
 from market_data_pipeline.operator.select import Select
+from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.union import Union
 from market_data_pipeline.sink.memory import MemorySink
@@ -204,6 +205,17 @@ class Stream:
     ) -> Stream:
         """Send rows to outputs by name, `stream.output("crypto")`; see `Router`."""
         return self.to(Router(dict(routes), by=by, default=default), name=name)
+
+    def sessions(
+        self,
+        calendar: str | Mapping[str, Any],
+        *,
+        outside: Literal["keep", "drop"] = "keep",
+        name: str | None = None,
+    ) -> Stream:
+        """Add the date of each row's trading session; see `TradingSessions`."""
+        setting = calendar if isinstance(calendar, str) else dict(calendar)
+        return self.to(TradingSessions(setting, outside=outside), name=name)
 
     def throttle(
         self,

@@ -16,6 +16,7 @@ from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
 from market_data_pipeline.operator.router import Router
 from market_data_pipeline.operator.select import Select
+from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.union import Union
 from market_data_pipeline.testing import check_operator
@@ -47,6 +48,11 @@ def _sizes_left(frame: Any) -> Any:
     return frame.filter(frame["sequence"] > 3)["size"]
 
 
+# From 1,000 ns before the epoch to it: rows are inside and outside.
+_MICROSECOND = {
+    "sessions": [{"open": "1969-12-31T23:59:59.999999Z", "close": "1970-01-01T00:00:00Z"}]
+}
+
 OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "assign": lambda: Assign({"notional": "price * size", "ts_event": "ts_event + 5"}),
     "bars": lambda: Bars("20ns"),
@@ -69,6 +75,8 @@ OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "router without default": lambda: Router({"big": lambda row: row.size > 5}),
     "router by values": lambda: Router({"ab": ["AAA", "BBB"]}, by="symbol"),
     "select": lambda: Select(["symbol", "ts_event", "price"]),
+    "sessions that are kept": lambda: TradingSessions(_MICROSECOND),
+    "sessions that drop": lambda: TradingSessions(_MICROSECOND, outside="drop"),
     "throttle that drops": lambda: Throttle(2e8, burst=3, mode="drop"),
     "throttle that delays": lambda: Throttle(1000),
     "union": Union,

@@ -47,6 +47,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "map": ("operator.map", "Map"),
             "router": ("operator.router", "Router"),
             "select": ("operator.select", "Select"),
+            "sessions": ("operator.sessions", "TradingSessions"),
             "throttle": ("operator.throttle", "Throttle"),
             "union": ("operator.union", "Union"),
         },
