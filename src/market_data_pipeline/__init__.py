@@ -40,6 +40,7 @@ __all__ = (
     "RunResult",
     "Schema",
     "Select",
+    "SequenceTracker",
     "Stream",
     "SymbolTable",
     "SyntheticSource",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.map import Map as Map
     from market_data_pipeline.operator.router import Router as Router
     from market_data_pipeline.operator.select import Select as Select
+    from market_data_pipeline.operator.sequence import SequenceTracker as SequenceTracker
     from market_data_pipeline.operator.sessions import TradingSessions as TradingSessions
     from market_data_pipeline.operator.throttle import Throttle as Throttle
     from market_data_pipeline.operator.union import Union as Union
@@ -125,6 +127,7 @@ _HOMES: Final = {
     "operator.router": ("Router",),
     "operator.select": ("Select",),
     "operator.sessions": ("TradingSessions",),
+    "operator.sequence": ("SequenceTracker",),
     "operator.throttle": ("Throttle",),
     "operator.union": ("Union",),
     "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Kind", "Schema"),

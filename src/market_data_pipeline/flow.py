@@ -22,6 +22,7 @@ from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
 from market_data_pipeline.operator.router import Router
 from market_data_pipeline.operator.select import Select
+from market_data_pipeline.operator.sequence import SequenceTracker
 from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.union import Union
@@ -165,6 +166,35 @@ class Stream:
     ) -> Stream:
         """Let each key pass once; see `Dedupe`."""
         return self.to(Dedupe(_listed(key), ttl=ttl), name=name)
+
+    def sequence(
+        self,
+        *backfill: Stream,
+        by: str | Sequence[str] = "symbol",
+        column: str = "sequence",
+        reset: int | Literal["lower", "never"] = 1,
+        first: int | None = None,
+        wrap: int | str | None = None,
+        ttl: str | timedelta = "1h",
+        name: str | None = None,
+    ) -> Stream:
+        """Follow sequence numbers; see `SequenceTracker`.
+
+        Args:
+            backfill: Other sources of the same rows, to be spliced in where rows are
+                missing.
+            by: Columns whose values have a sequence each; none for the whole feed.
+            column: The column with the numbers.
+            reset: Which numbers may be a restart.
+            first: The number of the first row of a sequence.
+            wrap: How many numbers there are.
+            ttl: How long a gap can be filled.
+            name: The node's name.
+        """
+        tracker = SequenceTracker(
+            _listed(by), column=column, reset=reset, first=first, wrap=wrap, ttl=ttl
+        )
+        return self.to(tracker, *backfill, name=name)
 
     def map(self, fn: Callable[..., Any], *, on: Unit = "rows", name: str | None = None) -> Stream:
         """Apply a function to rows, batches or Polars frames; see `Map`."""

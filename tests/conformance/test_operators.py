@@ -16,6 +16,7 @@ from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
 from market_data_pipeline.operator.router import Router
 from market_data_pipeline.operator.select import Select
+from market_data_pipeline.operator.sequence import SequenceTracker
 from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.union import Union
@@ -77,6 +78,11 @@ OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "select": lambda: Select(["symbol", "ts_event", "price"]),
     "sessions that are kept": lambda: TradingSessions(_MICROSECOND),
     "sessions that drop": lambda: TradingSessions(_MICROSECOND, outside="drop"),
+    "sequence": SequenceTracker,
+    "sequence over the feed": lambda: SequenceTracker([], reset="lower", first=0),
+    "sequence by side": lambda: SequenceTracker(["side"], reset="never", duplicates="keep"),
+    "sequence by text": lambda: SequenceTracker(["note", "symbol"], forget="30ns"),
+    "sequence that wraps": lambda: SequenceTracker(wrap=25, ttl="10ns", most_gaps=2),
     "throttle that drops": lambda: Throttle(2e8, burst=3, mode="drop"),
     "throttle that delays": lambda: Throttle(1000),
     "union": Union,

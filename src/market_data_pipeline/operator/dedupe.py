@@ -18,6 +18,7 @@ from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import SchemaError, SnapshotError
 from market_data_pipeline.operator.compaction import keep_rows
+from market_data_pipeline.operator.watermarks import watermarks_of
 from market_data_pipeline.records import Schema
 
 _LEAST_SLOTS: Final = 1024
@@ -25,7 +26,6 @@ _LEAST_SLOTS: Final = 1024
 # the work of making it is then spread over as many rows as it holds.
 _SLOTS_PER_ENTRY: Final = 4
 _SAVED: Final = frozenset({"first", "second", "expires"})
-_NO_WATERMARKS: Final = np.empty(0, np.int64)
 
 
 def _checked_key(value: Any) -> Any:
@@ -209,7 +209,7 @@ class DedupeOperator:
             self._keep = np.empty(rows, np.bool_)
         first, second = self._key.halves(batch)
         times = np.ascontiguousarray(batch.times)
-        watermarks, highest, bound = _watermarks_of(batch)
+        watermarks, highest, bound = watermarks_of(batch)
         counts = self._counts
         counts[1] = 0
         begin = 0
@@ -240,14 +240,3 @@ class DedupeOperator:
             self._scratch = np.empty((1, 3), np.int64)
         self._insert(self._tags, self._entries, entries)
         self._counts[0] = len(entries)
-
-
-def _watermarks_of(batch: Batch) -> tuple[npt.NDArray[np.int64], int, int]:
-    """Return the watermark after each row or none, and the running maximum and bound."""
-    progress = batch.progress
-    if progress is None:
-        return np.full(len(batch), TIME_MIN), TIME_MIN, 0
-    if progress.column is not None:
-        return np.ascontiguousarray(progress.column), progress.before, 0
-    highest = max(progress.start, TIME_MIN + progress.bound)
-    return _NO_WATERMARKS, highest, progress.bound

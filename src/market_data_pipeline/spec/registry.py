@@ -48,6 +48,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "router": ("operator.router", "Router"),
             "select": ("operator.select", "Select"),
             "sessions": ("operator.sessions", "TradingSessions"),
+            "sequence": ("operator.sequence", "SequenceTracker"),
             "throttle": ("operator.throttle", "Throttle"),
             "union": ("operator.union", "Union"),
         },

@@ -1,0 +1,273 @@
+"""The running half of `sequence`: the state of each key and the gaps that are open."""
+
+from __future__ import annotations
+
+__all__ = ("SequenceOperator",)
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from market_data_pipeline.batch import TIME_MIN, Batch
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.durations import duration_ns
+from market_data_pipeline.errors import SnapshotError
+from market_data_pipeline.kernels import sequence as layout
+from market_data_pipeline.operator.compaction import keep_rows
+from market_data_pipeline.operator.key_slots import key_slots_of
+from market_data_pipeline.operator.sequence_records import MISSING, gap_batch, gap_schema
+from market_data_pipeline.operator.watermarks import watermarks_of
+from market_data_pipeline.records import Schema
+
+if TYPE_CHECKING:
+    from market_data_pipeline.operator.key_slots import KeySlots
+    from market_data_pipeline.operator.sequence import SequenceTracker
+
+_INT64: Final = np.iinfo(np.int64)
+_FIRST_NODES: Final = 64
+_SAVED: Final = frozenset({"first", "second", "list", "words"})
+_NO_EDGES: Final = np.empty(0, np.int64)
+
+
+class SequenceOperator:
+    """Tells for each row what is missing before it."""
+
+    def __init__(self, settings: SequenceTracker, context: NodeContext) -> None:
+        self._names = tuple(settings.by)
+        self._column = settings.column
+        self._context = context
+        reset = {"lower": _INT64.max, "never": _INT64.min}.get(str(settings.reset))
+        self._forget = duration_ns(settings.forget)
+        self._settings = np.array(
+            [
+                int(settings.wrap or 0),
+                settings.reset if reset is None else reset,
+                _INT64.min if settings.first is None else settings.first,
+                duration_ns(settings.ttl),
+                self._forget,
+                settings.most_gaps,
+                settings.duplicates == "drop",
+            ],
+            np.int64,
+        )
+        self._states = np.zeros((1, layout.STATE), np.int64)
+        self._nodes = np.empty((_FIRST_NODES, layout.NODE), np.int64)
+        self._pool = np.array([-1, 0], np.int64)
+        layout.chain_free_nodes(self._nodes, self._pool, 0)
+        # Duplicates dropped and records told in this batch, the watermark reached.
+        self._counts = np.array([0, 0, TIME_MIN], np.int64)
+        self._keep = np.empty(0, np.bool_)
+        self._records = np.empty((0, layout.RECORD), np.int64)
+        self._schema: Schema | None = None
+        self._out_schema: Schema | None = None
+        self._gap_schema: Schema | None = None
+        self._keys: KeySlots | None = None
+        empty = np.empty(0, np.int64)
+        self._saved = Snapshot(
+            keyed={
+                "first": empty,
+                "second": empty,
+                "list": empty,
+                "words": np.empty((0, layout.STATE), np.int64),
+            },
+            scalars={
+                **{f"key.{name}": place for place, name in enumerate(self._names)},
+                f"number.{self._column}": 0,
+            },
+        )
+
+    def process(self, batch: Batch) -> Outputs:
+        """Return the rows with what is missing before them, the records and duplicates."""
+        rows = len(batch)
+        if not rows:
+            return ()
+        if batch.schema is not self._schema:
+            self._bind(batch.schema)
+        missing = np.empty(rows, np.int64)
+        dropped, told = self._follow(batch, missing)
+        assert self._out_schema is not None  # noqa: S101 - bound with the first rows
+        assert self._gap_schema is not None  # noqa: S101
+        marked = Batch(
+            *(self._out_schema, {**batch.columns, MISSING.name: missing}),
+            *(batch.symbols, batch.progress),
+        )
+        outputs: list[tuple[str, Batch]] = []
+        account = self._context.account
+        if dropped < rows:
+            keep = self._keep[:rows]
+            outputs.append(("out", keep_rows(marked, keep, rows - dropped)))
+        if told:
+            # They are rows that this operator makes, and that end here as far as the main
+            # output is concerned.
+            account.created += told
+            account.add("gaps", told)
+            records = self._records[:told]
+            outputs.append(("gaps", gap_batch(batch, self._gap_schema, records, layout.KINDS)))
+        if dropped:
+            account.add("duplicate", dropped)
+            outputs.append(("duplicate", keep_rows(batch, ~self._keep[:rows], dropped)))
+        return outputs
+
+    def advance(self, watermark: int) -> Outputs:  # noqa: ARG002
+        """Return nothing: no row is held."""
+        return ()
+
+    def finish(self) -> Outputs:
+        """Return nothing: no row is held."""
+        return ()
+
+    def output_watermark(self, watermark: int) -> int:
+        """Return the watermark as it came: no row is held back."""
+        return watermark
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of each key and its open gaps, oldest first."""
+        if self._keys is None:
+            return self._saved
+        slots: list[int] = []
+        lists: list[int] = []
+        words: list[npt.NDArray[np.int64]] = []
+        for slot in np.flatnonzero(self._states[:, 0]).tolist():
+            state = self._states[slot].copy()
+            gaps = [
+                (which, node)
+                for which, tail in enumerate(layout.TAILS, start=1)
+                for node in self._nodes_from(int(state[tail]))
+            ]
+            slots += [slot] * (1 + len(gaps))
+            lists += [0, *(which for which, _ in gaps)]
+            words.append(state)
+            for _, node in gaps:
+                wide = np.zeros(layout.STATE, np.int64)
+                wide[: layout.NODE] = self._nodes[node]
+                words.append(wide)
+        symbols = self._context.symbols
+        groups, first, second = self._keys.saved(np.array(slots, np.int64), symbols)
+        table = np.stack(words) if words else self._saved.keyed["words"][:0]
+        keyed = {
+            "first": first,
+            "second": second,
+            "list": np.array(lists, np.int64),
+            "words": table,
+        }
+        return Snapshot(groups, keyed, self._saved.scalars)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over the state of keys.
+
+        Raises:
+            SnapshotError: If it is not of this key and column.
+        """
+        if dict(snapshot.scalars) != self._saved.scalars or set(snapshot.keyed) != _SAVED:
+            names = ", ".join(f"`{name.partition('.')[2]}`" for name in snapshot.scalars)
+            msg = f"the state is not one of `sequence` of these columns; it has {names or 'none'}"
+            raise SnapshotError(msg)
+        # Symbols get their codes in this run when the columns are known, with the first rows.
+        self._saved = snapshot
+
+    def _nodes_from(self, tail: int) -> list[int]:
+        found = []
+        while tail >= 0:
+            found.append(tail)
+            tail = int(self._nodes[tail, layout.NEWER])
+        return found
+
+    def _bind(self, schema: Schema) -> None:
+        if schema != self._schema:
+            self._out_schema = schema.having(MISSING)
+            self._gap_schema = gap_schema(schema, self._names)
+            if self._keys is None:
+                self._keys = key_slots_of(schema, self._names, self._context.node)
+                self._load()
+        self._schema = schema
+
+    def _load(self) -> None:
+        """Put the saved state into the arrays."""
+        saved = self._saved.keyed
+        lists, words = saved["list"], saved["words"]
+        if not len(lists):
+            return
+        assert self._keys is not None  # noqa: S101 - bound just before
+        slots = self._keys.loaded(saved["first"], saved["second"], self._context.symbols)
+        self._make_room(int(slots.max()) + 1, len(lists))
+        for slot, which, row in zip(slots.tolist(), lists.tolist(), words, strict=True):
+            state = self._states[slot]
+            if which == 0:
+                state[:] = row
+                state[list(layout.HEADS)] = -1
+                state[list(layout.TAILS)] = -1
+                continue
+            head, tail = layout.HEADS[which - 1], layout.TAILS[which - 1]
+            node = int(self._pool[0])
+            self._pool[0] = self._nodes[node, layout.NEWER]
+            self._pool[1] -= 1
+            self._nodes[node] = row[: layout.NODE]
+            self._nodes[node, layout.NEWER] = -1
+            self._nodes[node, layout.OLDER] = state[head]
+            if state[head] >= 0:
+                self._nodes[state[head], layout.NEWER] = node
+            else:
+                state[tail] = node
+            state[head] = node
+
+    def _make_room(self, slots: int, nodes: int) -> None:
+        if slots > len(self._states):
+            added = max(slots, 2 * len(self._states)) - len(self._states)
+            self._states = np.concatenate(
+                [self._states, np.zeros((added, layout.STATE), np.int64)]
+            )
+        if nodes >= self._pool[1]:
+            begin = len(self._nodes)
+            added = max(nodes + 1, begin)
+            more = np.empty((added, layout.NODE), np.int64)
+            self._nodes = np.concatenate([self._nodes, more])
+            layout.chain_free_nodes(self._nodes, self._pool, begin)
+
+    def _follow(self, batch: Batch, missing: npt.NDArray[np.int64]) -> tuple[int, int]:
+        """Fill `missing`, `_keep` and `_records`; return duplicates dropped and records."""
+        rows = len(batch)
+        if len(self._keep) < rows:
+            self._keep = np.empty(rows, np.bool_)
+            self._records = np.empty((rows, layout.RECORD), np.int64)
+        assert self._keys is not None  # noqa: S101 - bound with the first rows
+        slots = self._slots_of(batch, self._keys)
+        numbers = np.ascontiguousarray(batch.columns[self._column])
+        times = np.ascontiguousarray(batch.times)
+        watermarks, highest, bound = watermarks_of(batch)
+        counts = self._counts
+        counts[:2] = 0
+        begin = 0
+        while True:
+            begin = layout.follow_numbers(
+                *(self._states, self._nodes, self._pool, counts, slots, numbers, times),
+                *(watermarks, highest, bound, _NO_EDGES, self._settings, begin),
+                *(missing, self._keep, self._records),
+            )
+            if begin == rows:
+                return int(counts[0]), int(counts[1])
+            highest = int(counts[2]) + bound
+            self._make_room(0, 1)
+
+    def _slots_of(self, batch: Batch, keys: KeySlots) -> npt.NDArray[Any]:
+        if keys.crowded(len(batch)):
+            # What would be taken for new when its next row comes need not be kept.
+            highest = self._states[:, layout.HIGHEST]
+            limit = int(self._counts[2])
+            live = (self._states[:, 0] != 0) & (highest > limit - self._forget)
+            self._drop(np.flatnonzero((self._states[:, 0] != 0) & ~live))
+            kept = keys.compact(live)
+            self._states[: len(kept)] = self._states[kept]
+            self._states[len(kept) :] = 0
+        slots = keys.slots(batch)
+        self._make_room(keys.used(batch), 0)
+        return slots
+
+    def _drop(self, slots: npt.NDArray[np.int64]) -> None:
+        for tail in layout.TAILS:
+            for slot in slots[self._states[slots, tail] >= 0].tolist():
+                for node in self._nodes_from(int(self._states[slot, tail])):
+                    self._nodes[node, layout.NEWER] = self._pool[0]
+                    self._pool[0] = node
+                    self._pool[1] += 1
