@@ -67,12 +67,14 @@ class Converter:
 
     Attributes:
         plan: Which column is which.
+        numbers: Numbers in the file of the rows converted last, or that of the first.
     """
 
     def __init__(
         self, plan: Plan, options: ReadOptions, symbols: SymbolTable, rejects: Rejects
     ) -> None:
         self.plan = plan
+        self.numbers: int | Rows = 0
         self._symbols = symbols
         self._rejects = rejects
         self._timezone = options.timezone
@@ -103,6 +105,7 @@ class Converter:
             if status is not None:
                 defects.append((field, status))
         _empty_sides(made)
+        self.numbers = rows
         batch = Batch(self.plan.schema, made, self._symbols)
         return self._without(batch, defects, columns, rows) if defects else batch
 
@@ -148,6 +151,7 @@ class Converter:
             )
             number = rows + row if isinstance(rows, int) else int(rows[row])
             self._rejects.add(number, reason, detail)
+        self.numbers = (np.arange(len(bad)) + rows if isinstance(rows, int) else rows)[~bad]
         return batch.take(~bad)
 
 

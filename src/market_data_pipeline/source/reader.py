@@ -31,6 +31,8 @@ class ReadOptions:
         strict: Raise on the first row that cannot be taken, instead of rejecting it.
         wanted: Columns that are read by somebody, or None for all; the event time is
             always read.
+        max_future_skew: Nanoseconds that a row may lie in the future of what is known;
+            rows beyond are rejected. None to take any.
     """
 
     kind: Literal["trades", "quotes"] | None = None
@@ -40,6 +42,7 @@ class ReadOptions:
     batch_rows: int = 65_536
     strict: bool = False
     wanted: frozenset[str] | None = None
+    max_future_skew: int | None = None
 
 
 class Rejects:

@@ -70,6 +70,9 @@ class ReplaySource:
         columns: Our column names to the files' own, where they differ.
         timezone: Zone of times that name none, in the files and in `start` and `end`.
         out_of_order: The watermark is the highest event time seen minus this.
+        max_future_skew: How far a row may lie in the future: of its own `ts_recv`, else of
+            what two rows in a row of its file have come to. A row beyond is rejected as
+            `future` and moves no watermark. None to believe any time.
         start: Event time of the first row to take, ISO 8601.
         end: Event time before which the last row to take lies, ISO 8601.
         speed: `max`, or how many seconds of event time pass in a second.
@@ -88,6 +91,7 @@ class ReplaySource:
     columns: dict[str, str] = Field(default_factory=dict)
     timezone: str = "UTC"
     out_of_order: Duration = "1s"
+    max_future_skew: Duration | None = None
     start: Moment = None
     end: Moment = None
     speed: float | Literal["max"] = "max"
@@ -121,6 +125,7 @@ class ReplaySource:
         return find_files(fspath(one) for one in paths)
 
     def _file_set(self, files: list[Path], wanted: frozenset[str] | None) -> FileSet:
+        skew = self.max_future_skew
         options = ReadOptions(
             kind=self.kind,
             symbol=self.symbol,
@@ -129,6 +134,7 @@ class ReplaySource:
             batch_rows=self.batch_rows,
             strict=self.strict,
             wanted=wanted,
+            max_future_skew=None if skew is None else duration_ns(skew),
         )
         return FileSet(files, self.format, options)
 
@@ -149,6 +155,8 @@ class ReplaySource:
         wanted = context.columns
         if wanted is not None and self.symbol is not None:
             wanted |= {"symbol"}
+        if wanted is not None and self.max_future_skew is not None:
+            wanted |= {"ts_recv"}
         files = self._file_set(self._files(), wanted)
         bound = duration_ns(self.out_of_order)
         reader = await asyncio.to_thread(files.open, context.symbols, self.order, _JOINTS * bound)
