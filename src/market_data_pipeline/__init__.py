@@ -23,6 +23,7 @@ __all__ = (
     "Edge",
     "Field",
     "Filter",
+    "Flaw",
     "GraphError",
     "InputError",
     "JsonlSink",
@@ -35,6 +36,7 @@ __all__ = (
     "OutputError",
     "ParquetSink",
     "PipelineError",
+    "Quality",
     "ReplaySource",
     "Router",
     "RunResult",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.dedupe import Dedupe as Dedupe
     from market_data_pipeline.operator.filter import Filter as Filter
     from market_data_pipeline.operator.map import Map as Map
+    from market_data_pipeline.operator.quality import Quality as Quality
     from market_data_pipeline.operator.router import Router as Router
     from market_data_pipeline.operator.select import Select as Select
     from market_data_pipeline.operator.sequence import SequenceTracker as SequenceTracker
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.records import QUOTE_BAR as QUOTE_BAR
     from market_data_pipeline.records import TRADE as TRADE
     from market_data_pipeline.records import Field as Field
+    from market_data_pipeline.records import Flaw as Flaw
     from market_data_pipeline.records import Kind as Kind
     from market_data_pipeline.records import Schema as Schema
     from market_data_pipeline.running import run as run
@@ -124,13 +128,14 @@ _HOMES: Final = {
     "operator.dedupe": ("Dedupe",),
     "operator.filter": ("Filter",),
     "operator.map": ("Map",),
+    "operator.quality": ("Quality",),
     "operator.router": ("Router",),
     "operator.select": ("Select",),
     "operator.sessions": ("TradingSessions",),
     "operator.sequence": ("SequenceTracker",),
     "operator.throttle": ("Throttle",),
     "operator.union": ("Union",),
-    "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Kind", "Schema"),
+    "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Flaw", "Kind", "Schema"),
     "running": ("run",),
     "sink.csv": ("CsvSink",),
     "sink.duckdb": ("DuckDBSink",),

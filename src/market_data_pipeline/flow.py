@@ -20,6 +20,7 @@ from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
+from market_data_pipeline.operator.quality import Quality
 from market_data_pipeline.operator.router import Router
 from market_data_pipeline.operator.select import Select
 from market_data_pipeline.operator.sequence import SequenceTracker
@@ -224,6 +225,10 @@ class Stream:
             msg = "`union` needs at least one other stream"
             raise ConfigError(msg)
         return self.to(Union(), *others, name=name)
+
+    def quality(self, *, name: str | None = None, **checks: Any) -> Stream:
+        """Reject or flag rows, as in `quality(crossed="reject", locked="flag")`; see `Quality`."""
+        return self.to(Quality(**checks), name=name)
 
     def route(
         self,

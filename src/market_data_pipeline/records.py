@@ -18,13 +18,14 @@ __all__ = (
     "UNDEFINED",
     "FeedState",
     "Field",
+    "Flaw",
     "Kind",
     "Schema",
 )
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from typing import Final
 
 import numpy as np
@@ -64,6 +65,23 @@ class Kind(StrEnum):
     FLOAT = "float"
     BOOL = "bool"
     ARROW = "arrow"
+
+
+class Flaw(IntFlag):
+    """What may be wrong with a row: bits of the column `quality` of the operator `quality`.
+
+    In the order in which a reason is told.
+    """
+
+    CROSSED = 1
+    LOCKED = 2
+    ONE_SIDED = 4
+    ZERO_SIZE = 8
+    CLOCK_SKEW = 16
+    OUT_OF_SEQUENCE = 32
+    STALE = 64
+    PRICE_BAND = 128
+    OUTLIER = 256
 
 
 _DTYPES: Final[dict[Kind, npt.DTypeLike]] = {

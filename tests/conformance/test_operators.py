@@ -14,6 +14,7 @@ from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
+from market_data_pipeline.operator.quality import Quality
 from market_data_pipeline.operator.router import Router
 from market_data_pipeline.operator.select import Select
 from market_data_pipeline.operator.sequence import SequenceTracker
@@ -72,6 +73,11 @@ OPERATORS: dict[str, Callable[[], TransformNode]] = {
     ),
     "map that tells its columns": lambda: Map(lambda row: {"half": row.size / 2}),
     "map on batches": lambda: Map(lambda batch: batch, on="batches"),
+    "quality": lambda: Quality(
+        zero_size="flag", out_of_sequence={"over": "8ns"}, price_band={"percent": 90}, ttl="9ns"
+    ),
+    "quality by the median": lambda: Quality(outlier={"window": 7, "threshold": 1}),
+    "quality that flags": lambda: Quality(zero_size="flag"),
     "router": lambda: Router({"a": "symbol == 'AAA'", "odd": "sequence % 2 == 1"}, default="rest"),
     "router without default": lambda: Router({"big": lambda row: row.size > 5}),
     "router by values": lambda: Router({"ab": ["AAA", "BBB"]}, by="symbol"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SHOULD_BE: Final = "Input should be "
+_MISSING: Final = frozenset({"missing", "missing_argument"})
+_STRAY: Final = "unexpected_keyword_argument"
 
 T = TypeVar("T")
 
@@ -70,13 +72,17 @@ def _config_error(cls: Any, err: ValidationError) -> ConfigError:
     cause = found.get("ctx", {}).get("error")
     if parameter is None and isinstance(cause, ConfigError):
         return cause  # from `__post_init__`, which knows best which setting it means
-    if found["type"] == "unexpected_keyword_argument" and parameter is not None:
+    if len(path) > 1 and found["type"] in {*_MISSING, _STRAY}:
+        where = ".".join(str(part) for part in path[:-1])
+        said = "has no setting" if found["type"] == _STRAY else "needs the setting"
+        msg = f"`{where}` of `{cls.type_name}` {said} `{path[-1]}`"
+    elif found["type"] == _STRAY and parameter is not None:
         names = ", ".join(f"`{name}`" for name in known)
         msg = (
             f"`{cls.type_name}` has no setting `{parameter}`"
             f"{nearest(parameter, known)} (settings: {names})"
         )
-    elif found["type"] in {"missing", "missing_argument"}:
+    elif found["type"] in _MISSING:
         msg = f"`{cls.type_name}` needs the setting `{parameter}`"
     else:
         text = choices or found["msg"].removeprefix("Value error, ")

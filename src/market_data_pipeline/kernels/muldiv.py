@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("divide_wide", "multiply_divide")
+__all__ = ("divide_wide", "multiply_divide", "multiply_wide")
 
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ _TOP: Final = np.uint64(1 << 63)
 
 
 @njit(UniTuple(uint64, 2)(uint64, uint64), cache=True, nogil=True)
-def _multiply(a: Any, b: Any) -> Any:
+def multiply_wide(a: Any, b: Any) -> Any:
     """Return the high and low half of the 128-bit product."""
     a0, a1, b0, b1 = a & _LOW, a >> _32, b & _LOW, b >> _32
     low = a0 * b0
@@ -69,7 +69,7 @@ def _magnitude(value: int) -> Any:
 @njit(Tuple((int64, boolean))(int64, int64, int64), cache=True, nogil=True)
 def _rounded(a: int, b: int, c: int) -> Any:
     """Return `a * b / c` rounded half to even, and whether it is in range."""
-    high, low = _multiply(_magnitude(a), _magnitude(b))
+    high, low = multiply_wide(_magnitude(a), _magnitude(b))
     divisor = _magnitude(c)
     if high >= divisor:
         return 0, False

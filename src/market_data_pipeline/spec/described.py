@@ -185,6 +185,8 @@ def type_in_words(hint: Any) -> str:
     if origin is tuple and args and args[-1] is not Ellipsis:
         return "list of " + ", ".join(type_in_words(arg) for arg in args)
     if isinstance(origin, type) and issubclass(origin, collections.abc.Mapping):
+        if args[1] is Any:
+            return "mapping"
         return f"mapping of {type_in_words(args[0])} to {type_in_words(args[1])}"
     if _is_function(hint, origin):
         return "Python function"

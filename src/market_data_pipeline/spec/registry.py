@@ -45,6 +45,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "dedupe": ("operator.dedupe", "Dedupe"),
             "filter": ("operator.filter", "Filter"),
             "map": ("operator.map", "Map"),
+            "quality": ("operator.quality", "Quality"),
             "router": ("operator.router", "Router"),
             "select": ("operator.select", "Select"),
             "sessions": ("operator.sessions", "TradingSessions"),
