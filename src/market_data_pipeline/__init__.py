@@ -15,6 +15,7 @@ __all__ = (
     "Bars",
     "Batch",
     "BatchRows",
+    "Conditions",
     "ConfigError",
     "CsvSink",
     "Dag",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.flow import load as load
     from market_data_pipeline.operator.assign import Assign as Assign
     from market_data_pipeline.operator.bars import Bars as Bars
+    from market_data_pipeline.operator.conditions import Conditions as Conditions
     from market_data_pipeline.operator.dedupe import Dedupe as Dedupe
     from market_data_pipeline.operator.filter import Filter as Filter
     from market_data_pipeline.operator.map import Map as Map
@@ -125,6 +127,7 @@ _HOMES: Final = {
     "flow": ("Dag", "Stream", "load"),
     "operator.assign": ("Assign",),
     "operator.bars": ("Bars",),
+    "operator.conditions": ("Conditions",),
     "operator.dedupe": ("Dedupe",),
     "operator.filter": ("Filter",),
     "operator.map": ("Map",),

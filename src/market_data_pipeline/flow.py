@@ -17,6 +17,7 @@ from market_data_pipeline.dag.nodes import SinkNode, SourceNode, TransformNode
 from market_data_pipeline.errors import ConfigError, PortError, nearest
 from market_data_pipeline.operator.assign import Assign
 from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.operator.conditions import Conditions
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
@@ -161,6 +162,26 @@ class Stream:
     def bars(self, every: str | timedelta, *, name: str | None = None) -> Stream:
         """Make bars; see `Bars`."""
         return self.to(Bars(every), name=name)
+
+    def conditions(
+        self,
+        table: str | Mapping[str, Any] = "us_equity",
+        *,
+        column: str = "condition",
+        suspicious: str | None = None,
+        unknown: Literal["keep", "reject"] = "keep",
+        bits: bool = False,
+        name: str | None = None,
+    ) -> Stream:
+        """Say which figures of a bar each trade may update; see `Conditions`."""
+        settings: Any = {
+            "column": column,
+            "suspicious": suspicious,
+            "unknown": unknown,
+            "bits": bits,
+        }
+        rules: Any = table if isinstance(table, str) else dict(table)
+        return self.to(Conditions(rules, **settings), name=name)
 
     def dedupe(
         self, key: str | Sequence[str], *, ttl: str | timedelta = "1min", name: str | None = None

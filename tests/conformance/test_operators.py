@@ -11,6 +11,7 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.nodes import TransformNode
 from market_data_pipeline.operator.assign import Assign
 from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.operator.conditions import Conditions
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.operator.filter import Filter
 from market_data_pipeline.operator.map import Map
@@ -58,6 +59,10 @@ _MICROSECOND = {
 OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "assign": lambda: Assign({"notional": "price * size", "ts_event": "ts_event + 5"}),
     "bars": lambda: Bars("20ns"),
+    "conditions that are kept": lambda: Conditions({"n1": "volume"}, column="note"),
+    "conditions that reject": lambda: Conditions(
+        {"n1": 1, "n2": 3}, column="note", suspicious="sequence", unknown="reject"
+    ),
     "dedupe by symbol and number": lambda: Dedupe(["symbol", "sequence"], ttl="30ns"),
     "dedupe by number": lambda: Dedupe(["sequence"], ttl="17ns"),
     "dedupe by symbol": lambda: Dedupe(["symbol"], ttl="5ns"),

@@ -16,15 +16,17 @@ def format_ledger(ledger: Ledger) -> str:
     """Return the accounts as a table, one row a node, and whether they balance."""
     reasons = list(dict.fromkeys(r for account in ledger.accounts for r in account.reasons))
     created = any(account.created for account in ledger.accounts)
+    marks = list(dict.fromkeys(m for account in ledger.accounts for m in account.marks))
     held = any(account.held for account in ledger.accounts)
     header = ["node", "in", *(["created"] if created else []), "out", *reasons]
-    header += ["held"] if held else []
+    header += [*(["held"] if held else []), *marks]
 
     def row(account: Account) -> list[object]:
         cells: list[object] = [account.node, account.rows_in]
         cells += [account.created] if created else []
         cells += [account.rows_out, *(account.reasons.get(reason, 0) for reason in reasons)]
-        return cells + ([account.held] if held else [])
+        cells += [account.held] if held else []
+        return cells + [account.marks.get(mark, 0) for mark in marks]
 
     table = format_table(header, [row(account) for account in ledger.accounts])
     return f"{table}\n{_verdict(ledger)}"

@@ -26,6 +26,8 @@ class Account:
         queued: Rows read ahead at a fan-in, not yet counted in `rows_in`.
         reasons: Rows that ended here, by reason: filtered, duplicate, late, rejected,
             dropped, aggregated.
+        marks: Rows that went on but are worth knowing of, by what was found; no part of
+            the law.
     """
 
     node: str
@@ -35,11 +37,17 @@ class Account:
     held: int = 0
     queued: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)
 
     def add(self, reason: str, rows: int) -> None:
         """Count rows that end here under a reason; none if `rows` is 0."""
         if rows:
             self.reasons[reason] = self.reasons.get(reason, 0) + rows
+
+    def mark(self, what: str, rows: int) -> None:
+        """Count rows that go on although something was found; none if `rows` is 0."""
+        if rows:
+            self.marks[what] = self.marks.get(what, 0) + rows
 
     @property
     def unaccounted(self) -> int:
@@ -111,6 +119,7 @@ class Ledger:
                 "created": a.created,
                 "held": a.held,
                 **a.reasons,
+                **a.marks,
             }
             for a in self.accounts
         ]

@@ -42,6 +42,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "assign": ("operator.assign", "Assign"),
             "bars": ("operator.bars", "Bars"),
             "batch": ("batcher.batch", "BatchRows"),
+            "conditions": ("operator.conditions", "Conditions"),
             "dedupe": ("operator.dedupe", "Dedupe"),
             "filter": ("operator.filter", "Filter"),
             "map": ("operator.map", "Map"),
