@@ -11,6 +11,7 @@ __all__ = (
     "QUOTE",
     "QUOTE_BAR",
     "TRADE",
+    "AsofJoin",
     "Assign",
     "Bars",
     "Batch",
@@ -48,6 +49,7 @@ __all__ = (
     "SymbolTable",
     "SyntheticSource",
     "Throttle",
+    "TradesWithQuotes",
     "TradingSessions",
     "Union",
     "__version__",
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.flow import Dag as Dag
     from market_data_pipeline.flow import Stream as Stream
     from market_data_pipeline.flow import load as load
+    from market_data_pipeline.operator.asof_join import AsofJoin as AsofJoin
     from market_data_pipeline.operator.assign import Assign as Assign
     from market_data_pipeline.operator.bars import Bars as Bars
     from market_data_pipeline.operator.conditions import Conditions as Conditions
@@ -87,6 +90,9 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.sequence import SequenceTracker as SequenceTracker
     from market_data_pipeline.operator.sessions import TradingSessions as TradingSessions
     from market_data_pipeline.operator.throttle import Throttle as Throttle
+    from market_data_pipeline.operator.trades_with_quotes import (
+        TradesWithQuotes as TradesWithQuotes,
+    )
     from market_data_pipeline.operator.union import Union as Union
     from market_data_pipeline.records import BAR as BAR
     from market_data_pipeline.records import QUOTE as QUOTE
@@ -125,6 +131,7 @@ _HOMES: Final = {
         "PipelineError",
     ),
     "flow": ("Dag", "Stream", "load"),
+    "operator.asof_join": ("AsofJoin",),
     "operator.assign": ("Assign",),
     "operator.bars": ("Bars",),
     "operator.conditions": ("Conditions",),
@@ -137,6 +144,7 @@ _HOMES: Final = {
     "operator.sessions": ("TradingSessions",),
     "operator.sequence": ("SequenceTracker",),
     "operator.throttle": ("Throttle",),
+    "operator.trades_with_quotes": ("TradesWithQuotes",),
     "operator.union": ("Union",),
     "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Flaw", "Kind", "Schema"),
     "running": ("run",),

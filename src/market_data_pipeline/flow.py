@@ -13,8 +13,9 @@ from typing import Any, Literal
 from market_data_pipeline.batcher.batch import BatchRows
 from market_data_pipeline.dag import graph
 from market_data_pipeline.dag.graph import Edge, Node, Policy
-from market_data_pipeline.dag.nodes import SinkNode, SourceNode, TransformNode
+from market_data_pipeline.dag.nodes import JoinNode, SinkNode, SourceNode, TransformNode
 from market_data_pipeline.errors import ConfigError, PortError, nearest
+from market_data_pipeline.operator.asof_join import AsofJoin
 from market_data_pipeline.operator.assign import Assign
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.operator.conditions import Conditions
@@ -27,6 +28,7 @@ from market_data_pipeline.operator.select import Select
 from market_data_pipeline.operator.sequence import SequenceTracker
 from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
+from market_data_pipeline.operator.trades_with_quotes import TradesWithQuotes
 from market_data_pipeline.operator.union import Union
 from market_data_pipeline.sink.memory import MemorySink
 
@@ -149,6 +151,31 @@ class Stream:
         inputs = [self.reads, *(other.reads for other in others)]
         node = self.dag.add(component, name=name, inputs=inputs)
         return Stream(self.dag, node, "out" if "out" in node.outputs else node.outputs[0])
+
+    def join(self, component: JoinNode, other: Stream, *, name: str | None = None) -> Stream:
+        """Add any join: this stream feeds its first input, the other one its second."""
+        first, second = component.inputs
+        inputs = [replace(self.reads, into=first), replace(other.reads, into=second)]
+        node = self.dag.add(component, name=name, inputs=inputs)
+        return Stream(self.dag, node, "out")
+
+    def join_asof(
+        self,
+        other: Stream,
+        *,
+        by: str | Sequence[str] = "symbol",
+        direction: Literal["backward", "forward", "nearest"] = "backward",
+        tolerance: str | timedelta | None = None,
+        name: str | None = None,
+        **settings: Any,
+    ) -> Stream:
+        """Give each row the other stream's row as of its time; see `AsofJoin`."""
+        component = AsofJoin(_listed(by), direction, tolerance, **settings)
+        return self.join(component, other, name=name)
+
+    def with_quotes(self, quotes: Stream, *, name: str | None = None, **settings: Any) -> Stream:
+        """Give each trade the quote that prevailed; see `TradesWithQuotes`."""
+        return self.join(TradesWithQuotes(**settings), quotes, name=name)
 
     def sink(self, component: SinkNode, *others: Stream, name: str | None = None) -> Node:
         """Add a sink; return its node."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ("ManualClock", "check_operator")
+__all__ = ("ManualClock", "check_join", "check_operator")
 
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ import pyarrow as pa
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Column
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.dag.nodes import NodeContext, Outputs, TransformNode
+from market_data_pipeline.dag.nodes import JoinNode, NodeContext, Outputs, TransformNode
 from market_data_pipeline.dag.state import Snapshot
-from market_data_pipeline.records import Kind
+from market_data_pipeline.records import Kind, Schema
 from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
 
 _Rows = dict[str, list[tuple[Any, ...]]]
@@ -79,11 +80,58 @@ def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) 
         _compare(f"a restart after batch {boundary}", _sorted(expected), _sorted(found))
 
 
+def check_join(
+    make: Callable[[], JoinNode], left: Sequence[Batch], right: Sequence[Batch]
+) -> None:
+    """Check that a join is what the engine needs it to be; as `check_operator`.
+
+    Besides, its output must be the same in whatever order the two sides come: one after
+    the other, in turns, one far ahead of the other.
+
+    Args:
+        make: Gives the component; called for each run.
+        left: Consecutive rows of the first input, with progress.
+        right: Those of the second input; the two sides share a symbol table.
+
+    Raises:
+        AssertionError: If a check fails; says which.
+    """
+    schemas = (left[0].schema, right[0].schema)
+
+    def start(stopped: _JoinRun | None = None) -> _JoinRun:
+        return _JoinRun(make(), schemas, stopped)
+
+    expected = start().through_both(_in_turns(left, right)).finished()
+    sides = [[(side, batch) for batch in part] for side, part in enumerate((left, right))]
+    for what, (first, second) in (("left", sides), ("right", sides[::-1])):
+        found = start().through_both([*first, *second]).finished()
+        _compare(f"all of the {what} first", expected, found)
+    for rows in (1, 2, 7, 1000):
+        parts = _cut(left, rows), _cut(right, max(1, rows // 2))
+        found = start().through_both(_in_turns(*parts)).finished()
+        _compare(f"batches of {rows}", expected, found)
+        found = start().through_both(_in_turns(_cut(left, max(1, rows // 3)), right)).finished()
+        _compare(f"small batches on the left, {rows}", expected, found)
+    turns = _in_turns(left, right)
+    for boundary in range(len(turns) + 1):
+        stopped = start().through_both(turns[:boundary])
+        table = SymbolTable(["of another run"])
+        renamed = [(side, _renamed(batch, table)) for side, batch in turns[boundary:]]
+        found = start(stopped).through_both(renamed).finished()
+        _compare(f"a restart after batch {boundary}", _sorted(expected), _sorted(found))
+
+
+def _in_turns(left: Sequence[Batch], right: Sequence[Batch]) -> list[tuple[int, Batch]]:
+    pairs = zip_longest(left, right)
+    return [(s, b) for pair in pairs for s, b in enumerate(pair) if b is not None]
+
+
 class _Run:
     """An operator, what it gave so far, and its account."""
 
-    def __init__(self, component: TransformNode, stopped: _Run | None = None) -> None:
+    def __init__(self, component: TransformNode | JoinNode, stopped: _Run | None = None) -> None:
         self._component = component
+        self._schemas: tuple[Schema | None, Schema | None] = (None, None)
         self._operator: Any = None
         self._state = None if stopped is None else stopped.snapshot()
         self.rows: _Rows = {}
@@ -94,7 +142,9 @@ class _Run:
 
     def _build(self, symbols: SymbolTable) -> Any:
         if self._operator is None:
-            context = NodeContext("checked", symbols, self.account, ManualClock())
+            context = NodeContext(
+                "checked", symbols, self.account, ManualClock(), schemas=self._schemas
+            )
             self._operator = self._component.build(context)
             if self._state is not None:
                 self._operator.restore(self._state)
@@ -135,6 +185,25 @@ class _Run:
             if port not in self._component.side_outputs:
                 self.account.rows_out += len(batch)
             self.rows.setdefault(port, []).extend(_rows_of(batch))
+
+
+class _JoinRun(_Run):
+    """The same for a join."""
+
+    def __init__(
+        self, component: JoinNode, schemas: tuple[Schema, Schema], stopped: _JoinRun | None
+    ) -> None:
+        super().__init__(component, stopped)
+        self._schemas = schemas
+
+    def through_both(self, steps: Iterable[tuple[int, Batch]]) -> _JoinRun:
+        """Give the join batches of either side."""
+        for side, batch in steps:
+            operator = self._build(batch.symbols)
+            self.account.rows_in += len(batch)
+            self._take(operator.process(side, batch))
+            self._take(operator.advance(side, batch.watermark))
+        return self
 
 
 def _compare(what: str, expected: _Rows, found: _Rows) -> None:

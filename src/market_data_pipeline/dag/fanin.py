@@ -15,7 +15,6 @@ from __future__ import annotations
 
 __all__ = ("FanIn",)
 
-import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
@@ -25,9 +24,9 @@ import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.edges import Channel
+from market_data_pipeline.dag.inlet import Inlet
 from market_data_pipeline.dag.messages import (
     END,
-    NOTHING_NEW,
     Barrier,
     End,
     Idle,
@@ -98,7 +97,7 @@ class _Input:
             self.frontier = TIME_MAX
 
 
-class FanIn:
+class FanIn(Inlet[Message]):
     """Reads several channels as one.
 
     Args:
@@ -109,14 +108,11 @@ class FanIn:
     """
 
     def __init__(self, channels: Sequence[Channel], *, bounded: bool) -> None:
+        super().__init__(channels)
         self._inputs = [_Input(channel) for channel in channels]
         self._rows_max = _HELD_ROWS_MAX if bounded else None
-        self._waiter: asyncio.Future[None] | None = None
         self._sent = TIME_MIN
         self._idle = False
-        self._nudged = False
-        for channel in channels:
-            channel.on_ready = self._wake
 
     @property
     def held(self) -> int:
@@ -128,34 +124,9 @@ class FanIn:
         """What each input said last of itself as a whole, as far as it was passed on."""
         return tuple(source.state for source in self._inputs)
 
-    def nudge(self) -> None:
-        """Make `receive` return `NOTHING_NEW` once, if it has nothing else to return."""
-        self._nudged = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def receive(self) -> Message:
-        """Return the next message of the merged stream.
-
-        Raises:
-            BrokenChannelError: If a sender went away without sending the end.
-        """
-        while True:
-            self._read()
-            message = self._next()
-            if message is not None:
-                return message
-            if self._nudged:
-                self._nudged = False
-                return NOTHING_NEW
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+    def _poll(self) -> Message | None:
+        self._read()
+        return self._next()
 
     def _read(self) -> None:
         for source in self._inputs:

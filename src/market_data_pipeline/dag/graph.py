@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ("Dag", "Edge", "Node", "Policy")
+__all__ = ("Dag", "Edge", "Node", "Policy", "input_names")
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from market_data_pipeline.dag.component import type_name_of
-from market_data_pipeline.dag.nodes import SinkNode, SourceNode, TransformNode
+from market_data_pipeline.dag.nodes import JoinNode, SinkNode, SourceNode, TransformNode
 from market_data_pipeline.errors import (
     ConfigError,
     CycleError,
@@ -25,7 +26,7 @@ from market_data_pipeline.records import Schema
 
 Policy: TypeAlias = Literal["block", "drop_oldest", "drop_newest", "conflate"]
 Kind: TypeAlias = Literal["source", "operator", "sink"]
-Component: TypeAlias = SourceNode | TransformNode | SinkNode
+Component: TypeAlias = SourceNode | TransformNode | JoinNode | SinkNode
 
 DEFAULT_EDGE_ROWS: Final = 262_144
 DEFAULT_EDGE_BYTES: Final = 64 * 1024 * 1024
@@ -45,6 +46,8 @@ class Edge:
             as trades whose every row counts.
         rows: Capacity in rows, > 0.
         bytes: Capacity in bytes, > 0; a single larger row passes alone.
+        into: The input it feeds of a node whose inputs have names, as those of a join;
+            empty for other nodes.
     """
 
     node: str
@@ -52,6 +55,7 @@ class Edge:
     policy: Policy = "block"
     rows: int = DEFAULT_EDGE_ROWS
     bytes: int = DEFAULT_EDGE_BYTES
+    into: str = ""
 
     def __post_init__(self) -> None:
         if self.policy not in _POLICIES:
@@ -72,7 +76,8 @@ class Node:
     Attributes:
         name: Unique in the graph.
         component: The settings; makes the running half.
-        inputs: The edges it reads; rows of several are merged by event time.
+        inputs: The edges it reads; rows of several are merged by event time, unless they
+            feed inputs with names.
     """
 
     name: str
@@ -94,6 +99,11 @@ class Node:
         return () if self.kind == "sink" else ports
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of its inputs; empty where all edges feed one input."""
+        return input_names(self.component)
+
+    @property
     def side_outputs(self) -> tuple[str, ...]:
         """Output ports that may be left unconnected."""
         ports: tuple[str, ...] = getattr(self.component, "side_outputs", ())
@@ -105,9 +115,15 @@ _KINDS: Final[dict[type, Kind]] = {}
 
 
 def _kind_of(component: Component) -> Kind:
-    if isinstance(component, TransformNode):
+    if isinstance(component, TransformNode | JoinNode):
         return "operator"
     return "source" if isinstance(component, SourceNode) else "sink"
+
+
+def input_names(component: object) -> tuple[str, ...]:
+    """Return the names of the inputs of a component or its class; empty for one input."""
+    names: tuple[str, ...] = getattr(component, "inputs", ())
+    return names
 
 
 class Dag:
@@ -140,7 +156,7 @@ class Dag:
             DuplicateNodeError: If the name is taken.
             ConfigError: If the name cannot be one, or `component` is no component.
         """
-        if not isinstance(component, SourceNode | TransformNode | SinkNode):
+        if not isinstance(component, SourceNode | TransformNode | JoinNode | SinkNode):
             msg = f"a node needs a source, an operator or a sink, was {component!r}"
             raise ConfigError(msg)
         name = self._free_name(type_name_of(component)) if name is None else name
@@ -241,10 +257,19 @@ class Dag:
                 msg = f"node `{node.name}` reads from `{edge.node}.{edge.port}` twice"
                 raise PortError(msg, node=node.name)
             seen.add((edge.node, edge.port))
+        _check_input_names(node)
 
     def _check_input(self, node: Node) -> None:
+        names = node.input_names
         if node.kind != "source" and not node.inputs:
-            msg = f"node `{node.name}` reads from nothing; say `from:` which node"
+            pairs = ", ".join(f"{name}: ..." for name in names)
+            way_out = f"`from: {{{pairs}}}` which nodes" if names else "`from:` which node"
+            msg = f"node `{node.name}` reads from nothing; say {way_out}"
+            raise UnconnectedNodeError(msg, node=node.name)
+        fed = {edge.into for edge in node.inputs}
+        missing = [name for name in names if name not in fed]
+        if missing:
+            msg = f"nothing feeds the input `{missing[0]}` of `{node.name}`; say `from:` what does"
             raise UnconnectedNodeError(msg, node=node.name)
 
     def _check_readers(self, node: Node) -> None:
@@ -278,23 +303,33 @@ class Dag:
             SchemaError: If the node lacks a column, or its inputs differ.
             GraphError: If an edge conflates rows that must not be conflated.
         """
-        outputs: dict[tuple[str, str], Schema | None] = dict.fromkeys(
-            (node.name, port) for port in node.outputs
-        )
-        if isinstance(node.component, TransformNode):
+        component = node.component
+        given: Mapping[str, Schema | None] = {}
+        if isinstance(component, TransformNode):
             schema = self.input_schema(node, known)
             if schema is not None:
-                try:
-                    given = node.component.output_schemas(schema)
-                except SchemaError as err:
-                    msg = f"node `{node.name}`: {err}"
-                    raise SchemaError(msg, node=node.name) from err
-                outputs.update({(node.name, port): given.get(port) for port in node.outputs})
-        elif isinstance(node.component, SourceNode):
-            outputs[node.name, "out"] = node.component.schema()
+                with _named(node):
+                    given = component.output_schemas(schema)
+        elif isinstance(component, JoinNode):
+            _check_conflation(node, known)
+            left, right = self.join_inputs(node, known)
+            if left is not None and right is not None:
+                with _named(node):
+                    given = component.join_schemas(left, right)
+        elif isinstance(component, SourceNode):
+            given = {"out": component.schema()}
         else:
             self.input_schema(node, known)
-        return outputs
+        return {(node.name, port): given.get(port) for port in node.outputs}
+
+    @staticmethod
+    def join_inputs(
+        node: Node, known: Mapping[tuple[str, str], Schema | None]
+    ) -> tuple[Schema | None, Schema | None]:
+        """Return the columns of the first and second input of a join, None if unknown."""
+        fed = {edge.into: known.get((edge.node, edge.port)) for edge in node.inputs}
+        left, right = (fed.get(name) for name in node.input_names)
+        return left, right
 
     def input_schema(
         self, node: Node, known: Mapping[tuple[str, str], Schema | None]
@@ -305,14 +340,8 @@ class Dag:
             SchemaError: If its inputs differ.
             GraphError: If an edge conflates rows that must not be conflated.
         """
+        _check_conflation(node, known)
         schemas = [(edge, known.get((edge.node, edge.port))) for edge in node.inputs]
-        for edge, schema in schemas:
-            if edge.policy == "conflate" and schema is not None and not schema.conflatable:
-                msg = (
-                    f"the edge from `{edge.node}` to `{node.name}` conflates {schema.name} rows, "
-                    f"of which every row counts; use `block`, `drop_oldest` or `drop_newest`"
-                )
-                raise GraphError(msg, node=node.name)
         first_edge, first = schemas[0]
         for edge, schema in schemas[1:]:
             if first is not None and schema is not None and schema != first:
@@ -335,9 +364,14 @@ class Dag:
             sides = any((node.name, port) in wanted for port in node.side_outputs)
             if isinstance(node.component, TransformNode) and not sides:
                 needs = node.component.required_columns(self._wanted_of(node, wanted))
+            of_input: dict[str, frozenset[str] | None] = {}
+            if isinstance(node.component, JoinNode) and not sides:
+                both = node.component.required_inputs(self._wanted_of(node, wanted))
+                of_input = dict(zip(node.component.inputs, both, strict=True))
             for edge in node.inputs:
                 key = (edge.node, edge.port)
-                wanted[key] = _both(wanted[key], needs) if key in wanted else needs
+                own = of_input.get(edge.into, needs)
+                wanted[key] = _both(wanted[key], own) if key in wanted else own
         return {
             node.name: wanted.get((node.name, "out"))
             for node in self._nodes.values()
@@ -354,6 +388,57 @@ class Dag:
             if (node.name, port) in wanted:
                 total = _both(total, wanted[node.name, port])
         return total
+
+
+def _check_input_names(node: Node) -> None:
+    """Refuse edges into inputs that a node does not have, and two into one."""
+    names = node.input_names
+    fed: dict[str, Edge] = {}
+    for edge in node.inputs:
+        if not names:
+            if edge.into:
+                msg = (
+                    f"node `{node.name}` reads `{edge.node}` into `{edge.into}`, but its inputs "
+                    f"have no names"
+                )
+                raise PortError(msg, node=node.name)
+            continue
+        if edge.into not in names:
+            listed = ", ".join(f"`{name}`" for name in names)
+            if edge.into:
+                what = f"into `{edge.into}`, which is no input of it{nearest(edge.into, names)}"
+            else:
+                what = "without saying into which input"
+            msg = f"node `{node.name}` reads `{edge.node}` {what} (inputs: {listed})"
+            raise PortError(msg, node=node.name)
+        if edge.into in fed:
+            msg = (
+                f"node `{node.name}` reads `{fed[edge.into].node}` and `{edge.node}` into "
+                f"`{edge.into}`; merge them with `union` before"
+            )
+            raise PortError(msg, node=node.name)
+        fed[edge.into] = edge
+
+
+@contextmanager
+def _named(node: Node) -> Iterator[None]:
+    """Say at which node columns are missing."""
+    try:
+        yield
+    except SchemaError as err:
+        msg = f"node `{node.name}`: {err}"
+        raise SchemaError(msg, node=node.name) from err
+
+
+def _check_conflation(node: Node, known: Mapping[tuple[str, str], Schema | None]) -> None:
+    for edge in node.inputs:
+        schema = known.get((edge.node, edge.port))
+        if edge.policy == "conflate" and schema is not None and not schema.conflatable:
+            msg = (
+                f"the edge from `{edge.node}` to `{node.name}` conflates {schema.name} rows, "
+                f"of which every row counts; use `block`, `drop_oldest` or `drop_newest`"
+            )
+            raise GraphError(msg, node=node.name)
 
 
 def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:

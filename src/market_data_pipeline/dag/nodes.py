@@ -9,6 +9,8 @@ from __future__ import annotations
 
 __all__ = (
     "AsyncOperator",
+    "JoinNode",
+    "JoinOperator",
     "NodeContext",
     "Operator",
     "Outputs",
@@ -52,6 +54,8 @@ class NodeContext:
         account: Where the node counts rows that end in it, rows it creates, rows it holds.
         clock: Time outside the data; for sources and sinks only.
         columns: For a source: the columns somebody downstream reads, or None for all.
+        schemas: For a join: the columns of its two inputs; None where they are unknown
+            before the first batch.
     """
 
     node: str
@@ -59,6 +63,7 @@ class NodeContext:
     account: Account = field(default_factory=lambda: Account(""))
     clock: Clock = field(default_factory=SystemClock)
     columns: frozenset[str] | None = None
+    schemas: tuple[Schema | None, Schema | None] = (None, None)
 
 
 class SourceReader(Protocol):
@@ -255,6 +260,81 @@ class TransformNode(Protocol):
         ...
 
     def build(self, context: NodeContext) -> Operator | AsyncOperator:
+        """Make the running half."""
+        ...
+
+
+class JoinOperator(Protocol):
+    """The running half of a join: an operator that is told of two inputs apart.
+
+    As `Operator`, but each row and each progress has a side: 0 for the first input, 1 for
+    the second. Which side is told first is a matter of timing, within what watermarks
+    allow, so nothing in the output may depend on it: not on how batches of the two sides
+    alternate, only on the rows of each side and their order within it.
+    """
+
+    def process(self, side: int, batch: Batch) -> Outputs:
+        """Take rows of one side. Not called for a side after its watermark is `TIME_MAX`."""
+        ...
+
+    def advance(self, side: int, watermark: int) -> Outputs:
+        """Take event-time progress of one side; at its end the watermark is `TIME_MAX`.
+
+        Called after each batch with the batch's own watermark, and between batches where
+        there is progress without rows. An idle side is moved along with the other one.
+        Never called with less than before.
+        """
+        ...
+
+    def finish(self) -> Outputs:
+        """Take the end of both inputs: give up everything that is held. Called once."""
+        ...
+
+    def output_watermark(self) -> int:
+        """Return the watermark of the output as things are."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return the state, as in `Operator`."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over a state, as in `Operator`."""
+        ...
+
+
+@runtime_checkable
+class JoinNode(Protocol):
+    """The settings of an operator with two inputs that are told apart.
+
+    Beside the methods it has `outputs`, as in `TransformNode`.
+
+    Attributes:
+        inputs: The names of the two inputs; an edge says by `into` which one it feeds.
+        side_outputs: As in `TransformNode`.
+    """
+
+    inputs: ClassVar[tuple[str, str]]
+    side_outputs: ClassVar[tuple[str, ...]]
+
+    def join_schemas(self, left: Schema, right: Schema) -> Mapping[str, Schema | None]:
+        """Return the columns on each output for the columns of the first and second input.
+
+        Raises:
+            SchemaError: If an input lacks a column the join needs, or the two do not fit.
+        """
+        ...
+
+    def required_inputs(
+        self, wanted: frozenset[str] | None
+    ) -> tuple[frozenset[str] | None, frozenset[str] | None]:
+        """Return the columns that are read of each input when `wanted` of the output are.
+
+        None stands for all columns.
+        """
+        ...
+
+    def build(self, context: NodeContext) -> JoinOperator:
         """Make the running half."""
         ...
 

@@ -13,16 +13,18 @@ __all__ = ("Run", "run_dag")
 
 import asyncio
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
+from market_data_pipeline.dag.join_inlet import JoinInlet, Sided
 from market_data_pipeline.dag.messages import (
     END,
     NOTHING_NEW,
@@ -35,6 +37,8 @@ from market_data_pipeline.dag.messages import (
 from market_data_pipeline.dag.metrics import Account, Ledger
 from market_data_pipeline.dag.nodes import (
     AsyncOperator,
+    JoinNode,
+    JoinOperator,
     NodeContext,
     Operator,
     Outputs,
@@ -47,7 +51,7 @@ from market_data_pipeline.dag.nodes import (
     TransformNode,
 )
 from market_data_pipeline.dag.results import RunResult
-from market_data_pipeline.errors import NodeError
+from market_data_pipeline.errors import GraphError, NodeError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
 
@@ -68,6 +72,7 @@ class _Step:
 
     node: Node
     operator: Operator | AsyncOperator
+    join: JoinOperator | None
     account: Account
     sides: frozenset[str]
     is_async: bool
@@ -77,11 +82,13 @@ class _Step:
     watermark: int = TIME_MIN
 
 
-def _step(node: Node, operator: Operator | AsyncOperator, account: Account) -> _Step:
+def _step(node: Node, component: TransformNode | JoinNode, context: NodeContext) -> _Step:
+    operator: Any = component.build(context)
+    join: JoinOperator | None = operator if isinstance(component, JoinNode) else None
     is_async = inspect.iscoroutinefunction(operator.process)
     on_status = operator.status if isinstance(operator, StatusOperator) else None
     sides = frozenset(node.side_outputs)
-    return _Step(node, operator, account, sides, is_async, on_status, {}, {})
+    return _Step(node, operator, join, context.account, sides, is_async, on_status, {}, {})
 
 
 @dataclass(slots=True)
@@ -101,7 +108,7 @@ class _Sink:
     node: Node
     writer: SinkWriter
     account: Account
-    inlet: Channel | FanIn
+    inlet: Channel | FanIn | JoinInlet
     published: bool = False
 
 
@@ -317,7 +324,7 @@ class Run:
     async def _open(self) -> None:
         order = self.dag.order()
         known: dict[Port, Schema | None] = {}
-        inlets: dict[str, Channel | FanIn] = {}
+        inlets: dict[str, Channel | FanIn | JoinInlet] = {}
         steps: dict[str, _Step] = {}
         for node in order:
             component = node.component
@@ -327,12 +334,12 @@ class Run:
                 self._accounts[node.name],
                 self._clock,
                 self._columns.get(node.name),
+                self.dag.join_inputs(node, known) if node.input_names else (None, None),
             )
             with _boundary(node):
-                if isinstance(component, TransformNode):
+                if isinstance(component, TransformNode | JoinNode):
                     known.update(self.dag.output_schemas(node, known))
-                    operator = component.build(context)
-                    steps[node.name] = _step(node, operator, context.account)
+                    steps[node.name] = _step(node, component, context)
                 elif isinstance(component, SourceNode):
                     reader = await component.open(context)
                     known.update(dict.fromkeys((node.name, port) for port in node.outputs))
@@ -353,15 +360,20 @@ class Run:
         self._make_chains(order, steps)
         self._connect(steps)
 
-    def _inlet(self, node: Node) -> Channel | FanIn:
+    def _inlet(self, node: Node) -> Channel | FanIn | JoinInlet:
         channels = []
-        for edge in node.inputs:
+        names = node.input_names
+        edges = sorted(node.inputs, key=lambda e: names.index(e.into)) if names else node.inputs
+        for edge in edges:
             channel = Channel(rows_max=edge.rows, bytes_max=edge.bytes, policy=edge.policy)
             self._channels[node.name, (edge.node, edge.port)] = channel
             channels.append(channel)
         if len(channels) == 1:
             return channels[0]
-        fan_in = FanIn(channels, bounded=not are_linked(self.dag, node))
+        bounded = not are_linked(self.dag, node)
+        if names:
+            return JoinInlet(channels, bounded=bounded)
+        fan_in = FanIn(channels, bounded=bounded)
         self._fan_ins[node.name] = fan_in
         return fan_in
 
@@ -407,13 +419,14 @@ class Run:
 class _Chain:
     """Operators that follow one another, run as one task."""
 
-    def __init__(self, inlet: Channel | FanIn, steps: list[_Step]) -> None:
+    def __init__(self, inlet: Channel | FanIn | JoinInlet, steps: list[_Step]) -> None:
         self.inlet = inlet
         self.steps = steps
         self.watermark = TIME_MIN
         self._at = 0
         self._idle = False
         self._outbox: list[tuple[list[Channel], Message]] = []
+        self._states: deque[tuple[int, Status]] = deque()
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._timed: list[tuple[int, TimedOperator]] = []
 
@@ -431,6 +444,8 @@ class _Chain:
                 message = await self.inlet.receive()
                 if isinstance(message, Batch):
                     await self._take(message)
+                elif isinstance(message, Sided):
+                    self._take_side(message)
                 elif isinstance(message, Watermark):
                     self._advance(message.time)
                 elif isinstance(message, End):
@@ -438,6 +453,7 @@ class _Chain:
                 elif isinstance(message, Status):
                     self._tell(message)
                 elif not isinstance(message, Idle):
+                    self._tell_states(TIME_MAX)
                     self._pass_on(message)
                 if self._timed:
                     self._expire()
@@ -466,6 +482,34 @@ class _Chain:
         else:
             self._feed(0, batch)
         self._advance(batch.watermark)
+
+    def _take_side(self, message: Sided) -> None:
+        step, item = self.steps[0], message.item
+        join = step.join
+        if join is None:
+            msg = f"`{step.node.name}` has one input and was given two"
+            raise GraphError(msg, node=step.node.name)
+        if isinstance(item, Status):
+            self._states.append((message.watermark, item))
+        elif item is not None:
+            step.account.rows_in += len(item)
+            for port, given in join.process(message.side, item):
+                self._route(0, port, given)
+            self._at = 0
+        for port, given in join.advance(message.side, message.watermark):
+            self._route(0, port, given)
+        self._at = 0
+        after = join.output_watermark()
+        self._tell_progress(step, after, after)
+        if after > step.watermark:
+            step.watermark = self.watermark = after
+            self._advance_from(1, after)
+        self._tell_states(after)
+
+    def _tell_states(self, watermark: int) -> None:
+        """Pass on what a join's input said of itself, once the rows before it are out."""
+        while self._states and self._states[0][0] <= watermark:
+            self._tell(self._states.popleft()[1])
 
     def _feed(self, at: int, batch: Batch) -> None:
         step = self.steps[at]
@@ -501,13 +545,7 @@ class _Chain:
                 self._route(at, port, given)
             self._at = at
             after = step.operator.output_watermark(watermark)
-            for port, channels in step.outlets.items():
-                mark = watermark if port in step.sides else after
-                if mark > step.told[port]:
-                    step.told[port] = mark
-                    wanting = [channel for channel in channels if channel.wants_progress]
-                    if wanting:
-                        self._outbox.append((wanting, Watermark(mark)))
+            self._tell_progress(step, watermark, after)
             if after <= step.watermark:
                 return
             step.watermark = watermark = after
@@ -527,12 +565,23 @@ class _Chain:
             for channels in step.outlets.values():
                 self._outbox.append((channels, status))
 
+    def _tell_progress(self, step: _Step, watermark: int, after: int) -> None:
+        """Pass on what an operator's readers do not know of its progress yet."""
+        for port, channels in step.outlets.items():
+            mark = watermark if port in step.sides else after
+            if mark > step.told[port]:
+                step.told[port] = mark
+                wanting = [channel for channel in channels if channel.wants_progress]
+                if wanting:
+                    self._outbox.append((wanting, Watermark(mark)))
+
     def _finish(self) -> None:
         for at, step in enumerate(self.steps):
             self._at = at
             for port, given in step.operator.finish():
                 self._route(at, port, given)
         self.watermark = TIME_MAX
+        self._tell_states(TIME_MAX)
         self._pass_on(END)
 
     def _expire(self) -> None:
@@ -553,9 +602,10 @@ class _Chain:
             if due is not None:
                 self._timers[at] = loop.call_at(due, self.inlet.nudge)
 
-    def _rest(self, message: Message) -> None:
+    def _rest(self, message: Message | Sided) -> None:
         """Pass idleness on, once no row is held that others should wait for."""
-        if message is not NOTHING_NEW and not isinstance(message, Status):
+        state = isinstance(message, Sided) and isinstance(message.item, Status)
+        if message is not NOTHING_NEW and not state and not isinstance(message, Status):
             self._idle = isinstance(message, Idle)
         if self._idle and all(operator.due_s is None for _, operator in self._timed):
             self._idle = False

@@ -11,7 +11,12 @@ import json
 import sys
 from typing import Any, Final, get_args
 
-from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
+from market_data_pipeline.dag.graph import (
+    DEFAULT_EDGE_BYTES,
+    DEFAULT_EDGE_ROWS,
+    Policy,
+    input_names,
+)
 from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.component_schema import component_schema
 from market_data_pipeline.spec.described import ComponentInfo, describe_all
@@ -77,7 +82,10 @@ def _node(info: ComponentInfo) -> tuple[dict[str, Any], dict[str, Any]]:
         for key, value in schema.pop("$defs", {}).items()
     }
     properties: dict[str, Any] = {kind: {"const": name, "description": info.summary}}
-    if kind != "source":
+    names = input_names(registry.find(kind, name))
+    if names:
+        properties["from"] = _named_inputs(names)
+    elif kind != "source":
         properties["from"] = {"$ref": "#/$defs/inputs"}
     described = {setting.name: setting.description for setting in info.settings}
     for key, value in schema.get("properties", {}).items():
@@ -116,6 +124,17 @@ def _inputs() -> dict[str, Any]:
     return {
         "description": "What it reads: `node`, `node.port`, an edge with settings, or a list.",
         "anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}],
+    }
+
+
+def _named_inputs(names: tuple[str, ...]) -> dict[str, Any]:
+    one = {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/edge"}]}
+    return {
+        "description": "What each input reads: `node`, `node.port` or an edge with settings.",
+        "type": "object",
+        "properties": dict.fromkeys(names, one),
+        "required": list(names),
+        "additionalProperties": False,
     }
 
 

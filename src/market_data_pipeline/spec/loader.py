@@ -9,7 +9,8 @@
 
 Every entry of `nodes` is `source`, `operator` or `sink` with the name of a component, what
 it reads (`from`), and the component's settings. `from` is `node`, `node.port`, a mapping
-`{node:, port:, policy:, rows:, bytes:}`, or a list of these. Paths are taken from the
+`{node:, port:, policy:, rows:, bytes:}`, or a list of these; for a join it is a mapping
+from its inputs, `{left: trades, right: quotes}`. Paths are taken from the
 working directory of the process, wherever the file lies.
 """
 

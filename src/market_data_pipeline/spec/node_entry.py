@@ -6,10 +6,10 @@ __all__ = ("NodeEntry", "read_node")
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from market_data_pipeline.dag.graph import Edge
+from market_data_pipeline.dag.graph import Edge, input_names
 from market_data_pipeline.dag.nodes import SinkNode
 from market_data_pipeline.errors import ConfigError, Problem, nearest
 from market_data_pipeline.spec import registry
@@ -76,25 +76,38 @@ def read_node(name: str, value: Value, nodes: Iterable[str], problems: list[Prob
         problems.append(value.problem(msg))
         return NodeEntry(name, key, None, [], None)
     reads = value.content.get("from")
-    inputs = [] if reads is None else _edges(reads, set(nodes), problems)
-    component = _component(name, value, value.content, problems)
+    kind = _kind(name, value, value.content, problems)
+    cls = None if kind is None else _class(kind, value.content, problems)
+    inputs: list[PlacedEdge] = []
+    if reads is not None and (cls is not None or not _could_be_named(reads)):
+        names = input_names(cls)
+        known = set(nodes)
+        inputs = (
+            _named_edges(reads, names, known, problems)
+            if names
+            else _edges(reads, known, problems)
+        )
+    component = None
+    if kind is not None and cls is not None:
+        component = _make(cls, kind, value, value.content, problems)
     return NodeEntry(name, key, component, inputs, reads)
 
 
-def _component(name: str, node: Value, entries: dict[str, Value], problems: list[Problem]) -> Any:
-    kind = _kind(name, node, entries, problems)
-    if kind is None:
-        return None
+def _could_be_named(reads: Value) -> bool:
+    """Tell whether this may be right for a component that is not known."""
+    return isinstance(reads.content, dict) and "node" not in reads.content
+
+
+def _class(kind: Kind, entries: dict[str, Value], problems: list[Problem]) -> type[Any] | None:
     word = entries[kind]
     if not isinstance(word.content, str):
         problems.append(word.problem(f"`{kind}` must name a component, found {word.kind}"))
         return None
     try:
-        cls = registry.find(kind, word.content)
+        return registry.find(kind, word.content)
     except ConfigError as err:
         problems.append(word.problem(str(err)))
         return None
-    return _make(cls, kind, node, entries, problems)
 
 
 def _kind(
@@ -152,6 +165,32 @@ def _edges(reads: Value, nodes: set[str], problems: list[Problem]) -> list[Place
     items = reads.content if isinstance(reads.content, list) else [reads]
     edges = [_edge(item, nodes, problems) for item in items]
     return [PlacedEdge(edge, item) for edge, item in zip(edges, items, strict=True) if edge]
+
+
+def _named_edges(
+    reads: Value, names: tuple[str, ...], nodes: set[str], problems: list[Problem]
+) -> list[PlacedEdge]:
+    """Return the edges of a node whose inputs have names."""
+    listed = ", ".join(f"`{name}`" for name in names)
+    if not isinstance(reads.content, dict):
+        example = ", ".join(f"{name}: ..." for name in names)
+        msg = f"`from` must say which input reads what, `{{{example}}}`, found {reads.kind}"
+        problems.append(reads.problem(msg))
+        return []
+    placed = []
+    for name, value in reads.content.items():
+        if name not in names:
+            msg = f"there is no input `{shown(name)}`{nearest(name, names)} (inputs: {listed})"
+            problems.append((value.key or value).problem(msg))
+            continue
+        edge = _edge(value, nodes, problems)
+        if edge is not None:
+            placed.append(PlacedEdge(replace(edge, into=name), value))
+    missing = [name for name in names if name not in reads.content]
+    if missing:
+        msg = f"`from` does not say what feeds the input `{missing[0]}` (inputs: {listed})"
+        problems.append((reads.key or reads).problem(msg))
+    return placed
 
 
 def _edge(item: Value, nodes: set[str], problems: list[Problem]) -> Edge | None:

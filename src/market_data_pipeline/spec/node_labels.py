@@ -21,8 +21,10 @@ def settings_line(node: Node) -> str:
 
 
 def edge_label(edge: Edge) -> str:
-    """Return what is special about an edge: another port than `out`, another policy."""
+    """Return what is special about an edge: port other than `out`, named input, policy."""
     parts = [edge.port] if edge.port != "out" else []
+    if edge.into:
+        parts.append(f"as {edge.into}")
     if edge.policy != "block":
         parts.append(edge.policy)
     return one_line(", ".join(parts))

@@ -39,6 +39,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "synthetic": ("source.synthetic", "SyntheticSource"),
         },
         "operator": {
+            "asof_join": ("operator.asof_join", "AsofJoin"),
             "assign": ("operator.assign", "Assign"),
             "bars": ("operator.bars", "Bars"),
             "batch": ("batcher.batch", "BatchRows"),
@@ -52,6 +53,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "sessions": ("operator.sessions", "TradingSessions"),
             "sequence": ("operator.sequence", "SequenceTracker"),
             "throttle": ("operator.throttle", "Throttle"),
+            "trades_with_quotes": ("operator.trades_with_quotes", "TradesWithQuotes"),
             "union": ("operator.union", "Union"),
         },
         "sink": {

@@ -75,7 +75,12 @@ def node_to_dict(node: Node) -> dict[str, Any]:
     entry: dict[str, Any] = {kind: type_name_of(node.component)}
     if node.inputs:
         edges = [_edge(edge) for edge in node.inputs]
-        entry["from"] = edges[0] if len(edges) == 1 else edges
+        if all(edge.into for edge in node.inputs):
+            entry["from"] = {
+                edge.into: written for edge, written in zip(node.inputs, edges, strict=True)
+            }
+        else:
+            entry["from"] = edges[0] if len(edges) == 1 else edges
     settings = _settings(node.component, node.name)
     # What would read back as something else is refused, not changed silently. Text stands
     # for the comparison: a path and its text are the same in a file.
@@ -94,7 +99,7 @@ def _settings(component: Any, node: str) -> dict[str, Any]:
 
 
 def _edge(edge: Edge) -> str | dict[str, Any]:
-    default = Edge(edge.node)
+    default = Edge(edge.node, into=edge.into)
     settings = {
         field.name: getattr(edge, field.name)
         for field in dataclasses.fields(edge)

@@ -1,0 +1,166 @@
+"""Give each row of one stream the row of another as of its time."""
+
+from __future__ import annotations
+
+__all__ = ("AsofJoin",)
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.durations import Duration, duration_ns
+from market_data_pipeline.errors import ConfigError, SchemaError
+from market_data_pipeline.operator.columns import check_columns
+from market_data_pipeline.operator.join_columns import JoinedColumns, joined_columns
+from market_data_pipeline.records import Field as Column
+from market_data_pipeline.records import Kind, Schema
+
+if TYPE_CHECKING:
+    from market_data_pipeline.operator.asof_operator import AsofOperator
+
+LOOKED_AHEAD = Column("looked_ahead", Kind.BOOL)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+@component("asof_join")
+class AsofJoin:
+    """Give each row of the left input the row of the right input as of its time.
+
+    `backward` takes the last right row of the same key at or before the left row's time;
+    of right rows of one time the one that arrived last. `forward` takes the first one at or
+    after it, of one time the one that arrived first. `nearest` takes the nearer of the row
+    before and the row after, at equal distance the one before.
+
+    Left rows come out in the order of event time, with the columns of the right row added.
+    Without a match these are null: undefined numbers, NaN, and null in Arrow columns, which
+    booleans and symbols of the right become. A left row comes out once the watermarks of
+    both inputs say that no row can come that would change its match. So it makes no
+    difference which input is faster, and rows may arrive in any order within the sources'
+    bounds. A row below the watermark of its own input is late: it goes to `late` or
+    `late_right`, and is not joined.
+
+    Backpressure: reads the input that is behind. Holds left rows until they are decided, of
+    the right the last row of each key before them, all rows after it, and at most as many
+    again that are no longer needed.
+
+    Delivery: every left row once. Right rows end under the reason `joined`.
+
+    Attributes:
+        by: Columns that are equal on both sides; an empty list for none.
+        direction: Which row of the right is taken: `backward`, `forward` or `nearest`.
+        tolerance: Most time between the two rows; needed unless `direction` is `backward`.
+        strict: True if a right row of the very same time does not count.
+        on: The time that decides: `ts_event`, when things happened, or `ts_recv`, what was
+            known when the left row was received. A clock that stamps `ts_recv` before
+            `ts_event` needs an `out_of_order` at least as long as it is behind. Rows without
+            the time are late.
+        look_ahead: With `on: ts_recv`, add the column `looked_ahead`: true where the match by
+            `ts_event` was received only after the left row.
+        columns: Columns to take from the right; null for all but those in `by`.
+        suffix: Added to the name of a right column that the left has too.
+        how: `left` keeps left rows without a match, `inner` sends them to `unmatched`.
+    """
+
+    by: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=lambda: ["symbol"])
+    direction: Literal["backward", "forward", "nearest"] = "backward"
+    tolerance: Duration | None = None
+    strict: bool = False
+    on: Literal["ts_event", "ts_recv"] = "ts_event"
+    look_ahead: bool = False
+    columns: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    suffix: str = "_right"
+    how: Literal["left", "inner"] = "left"
+
+    inputs: ClassVar[tuple[str, str]] = ("left", "right")
+    outputs: ClassVar[tuple[str, ...]] = ("out", "late", "late_right", "unmatched")
+    side_outputs: ClassVar[tuple[str, ...]] = ("late", "late_right", "unmatched")
+    type_name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Refuse what would hold rows without bound, or means nothing.
+
+        Raises:
+            ConfigError: If rows after the left row are wanted without a tolerance, or
+                `look_ahead` is asked for where nothing can look ahead.
+        """
+        if self.direction != "backward" and self.tolerance is None:
+            msg = (
+                f"`direction: {self.direction}` of `asof_join` needs a `tolerance`: how long "
+                f"to wait for a row after the left one"
+            )
+            raise ConfigError(msg, parameter="tolerance")
+        if self.look_ahead and (self.on != "ts_recv" or self.direction != "backward"):
+            msg = "`look_ahead` of `asof_join` needs `on: ts_recv` and `direction: backward`"
+            raise ConfigError(msg, parameter="look_ahead")
+
+    def joined(self, left: Schema, right: Schema) -> JoinedColumns:
+        """Return the columns of joined rows.
+
+        Raises:
+            SchemaError: If a column is missing, or the two sides do not fit.
+        """
+        from market_data_pipeline.operator.join_keys import check_keys
+
+        check_keys(left, right, self.by, self.type_name)
+        for schema in (left, right):
+            if not schema.time:
+                msg = f"`{self.type_name}` needs rows with an event time; {schema.name} has none"
+                raise SchemaError(msg, node=self.type_name)
+            check_columns(schema, [self.time_of(schema)], self.type_name)
+        return joined_columns(
+            left,
+            right,
+            self.type_name,
+            keys=self.by,
+            columns=self.columns,
+            suffix=self.suffix,
+            added=[LOOKED_AHEAD] if self.look_ahead else [],
+        )
+
+    def time_of(self, schema: Schema) -> str:
+        """Return the column of a side that decides."""
+        return schema.time if self.on == "ts_event" else self.on
+
+    @property
+    def tolerance_ns(self) -> int | None:
+        """The tolerance in nanoseconds, None for any."""
+        return None if self.tolerance is None else duration_ns(self.tolerance)
+
+    def join_schemas(self, left: Schema, right: Schema) -> Mapping[str, Schema | None]:
+        """Return the columns of joined rows, and of those that were not joined.
+
+        Raises:
+            SchemaError: If a column is missing, or the two sides do not fit.
+        """
+        joined = self.joined(left, right).schema
+        return {"out": joined, "late": left, "late_right": right, "unmatched": left}
+
+    def required_inputs(
+        self, wanted: frozenset[str] | None
+    ) -> tuple[frozenset[str] | None, frozenset[str] | None]:
+        """Return the columns of each side that end in a column wanted, and those it needs."""
+        if wanted is None:
+            right = None if self.columns is None else self._needed.union(self.columns)
+            return None, right
+        # Which columns of the right have a suffix follows from the names on the left, so
+        # what is wanted under either name is read of both.
+        both = self._needed | wanted | {name.removesuffix(self.suffix) for name in wanted}
+        if self.columns is None:
+            return both, both
+        return both.union(self.columns), self._needed.union(self.columns)
+
+    @property
+    def _needed(self) -> frozenset[str]:
+        return frozenset((*self.by, self.on, "ts_event", "ts_open"))
+
+    def build(self, context: NodeContext) -> AsofOperator:
+        """Make the running half."""
+        from market_data_pipeline.operator.asof_operator import AsofOperator
+
+        return AsofOperator(self, context)
