@@ -133,6 +133,17 @@ class Batch:
         return self._nbytes
 
     @classmethod
+    def empty(cls, schema: Schema, symbols: SymbolTable) -> Batch:
+        """Return a batch without rows."""
+        columns: dict[str, Column] = {
+            field.name: pa.nulls(0, field.arrow)
+            if field.kind is Kind.ARROW
+            else np.empty(0, field.dtype)
+            for field in schema
+        }
+        return cls(schema, columns, symbols)
+
+    @classmethod
     def from_columns(
         cls, schema: Schema, columns: Mapping[str, Column], symbols: SymbolTable
     ) -> Batch:

@@ -241,6 +241,14 @@ class Reorder:
 
     # State
 
+    def waiting(self) -> list[Batch]:
+        """Return the rows that are held: those that ascend, then those put aside.
+
+        In the order of event time, and where that is equal in this order, they are as they
+        will be given.
+        """
+        return [*(chunk.rows for chunk in self._spine), *self._strays]
+
     def bind(self, schema: Schema) -> None:
         """Say what columns the rows have; the first batch says so, too.
 
@@ -279,7 +287,7 @@ class Reorder:
             return self._saved or Snapshot()
         empty = {field.name: _empty(field) for field in self._schema}
         rows = Batch(self._schema, empty, self._symbols)
-        waiting = [*(chunk.rows for chunk in self._spine), *self._strays]
+        waiting = self.waiting()
         if waiting:
             rows = Batch.concat(waiting)
         groups = np.zeros(len(rows), np.int16)

@@ -84,9 +84,10 @@ class _Step:
 
 def _step(node: Node, component: TransformNode | JoinNode, context: NodeContext) -> _Step:
     operator: Any = component.build(context)
+    told = operator
     join: JoinOperator | None = operator if isinstance(component, JoinNode) else None
     is_async = inspect.iscoroutinefunction(operator.process)
-    on_status = operator.status if isinstance(operator, StatusOperator) else None
+    on_status = told.status if isinstance(told, StatusOperator) else None
     sides = frozenset(node.side_outputs)
     return _Step(node, operator, join, context.account, sides, is_async, on_status, {}, {})
 
@@ -580,8 +581,8 @@ class _Chain:
             self._at = at
             for port, given in step.operator.finish():
                 self._route(at, port, given)
+            self._tell_states(TIME_MAX)
         self.watermark = TIME_MAX
-        self._tell_states(TIME_MAX)
         self._pass_on(END)
 
     def _expire(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("AsofMatcher", "Direction", "Rule")
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Column
 from market_data_pipeline.kernels.asof import asof_around, asof_backward, last_rows, link_rows
-from market_data_pipeline.operator.held_rows import HeldRows
+from market_data_pipeline.operator.held_rows import HeldRows, by_time
 from market_data_pipeline.operator.join_keys import JoinKeys
 from market_data_pipeline.operator.join_pool import JoinPool
 from market_data_pipeline.records import Field, Schema
@@ -69,13 +69,13 @@ class AsofMatcher:
             keys: Numbers the keys.
             symbols: The symbol table of the run.
         """
-        self.schema = schema.only({time, *needed})
+        self.schema = replace(schema.only({time, *needed}), time=time)
         self._rule = rule
         self._keys = keys
         self._backward = rule.direction == "backward"
         self._tolerance = -1 if rule.tolerance_ns is None else rule.tolerance_ns
-        self._time = time
-        self._held = HeldRows(time)
+        self._symbols = symbols
+        self._held = HeldRows(self.schema, symbols)
         self._pool = JoinPool(self.schema, time, keys, symbols)
         self._cursor = 0
         self._following = np.empty(0, np.int64)
@@ -90,10 +90,13 @@ class AsofMatcher:
         """Rows it has."""
         return self._held.rows + self._pool.rows
 
-    def add(self, batch: Batch, *, ordered: bool) -> None:
-        """Take right rows in time."""
-        columns = {name: batch[name] for name in self.schema.names}
-        self._held.add(Batch(self.schema, columns, batch.symbols), ordered=ordered)
+    def take(self, batch: Batch) -> Int64s:
+        """Take right rows; return the positions of late ones, which are not taken."""
+        return self._held.take(by_time(batch, self.schema))
+
+    def load(self, batch: Batch, watermark: int) -> None:
+        """Take rows that were kept, in order, and the progress there was."""
+        self._held.load(batch, watermark)
 
     def advance(self, watermark: int, low: int) -> int:
         """Take progress of the right side; return how many rows were forgotten.
@@ -103,6 +106,7 @@ class AsofMatcher:
             low: No left row before this is still to come.
         """
         forgotten = 0
+        self._held.advance(watermark)
         limit = watermark if watermark == TIME_MAX else max(watermark - 1, TIME_MIN)
         for batch in self._held.due(limit):
             if not self._pool.fits(len(batch)):
@@ -110,16 +114,15 @@ class AsofMatcher:
             self._pool.add(batch)
         return forgotten
 
-    def match(self, left: Batch, time: str) -> Int64s:
+    def match(self, left: Batch) -> Int64s:
         """Return the place of each left row's match, (n,) int64, -1 for none.
 
         Args:
-            left: The rows, all decided, in the order of the time, across calls too.
-            time: The column that decides.
+            left: The rows, all decided, in the order of their time, across calls too.
         """
         ids = self._keys.ids(left, adding=False)
         self._grow()
-        times = np.ascontiguousarray(left[time])
+        times = np.ascontiguousarray(left.times)
         out = np.empty(len(left), np.int64)
         pool, strict = self._pool, int(self._rule.strict)
         if self._backward:
@@ -143,12 +146,12 @@ class AsofMatcher:
         """Return, in order, the rows that left rows may ask for that are not before `low`."""
         self._forget(low, 0)
         pool = self._pool.kept(np.arange(self._pool.rows))
-        return Batch.concat([pool, *self._held.all()])
+        return Batch.concat([pool, self._held.all()])
 
     def forget_all(self) -> int:
         """Forget all rows; return how many there were."""
         rows = self.rows
-        self._held = HeldRows(self._time)
+        self._held = HeldRows(self.schema, self._symbols)
         self._reset(np.empty(0, np.int64), 0)
         return rows
 

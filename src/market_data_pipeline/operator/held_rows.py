@@ -1,140 +1,113 @@
-"""Rows that wait for their time, and come out in its order."""
+"""Rows of one side of a join, which wait for the other side."""
 
 from __future__ import annotations
 
-__all__ = ("HeldRows", "split_late", "without_progress")
+__all__ = ("HeldRows", "by_time")
 
 from collections import deque
 
 import numpy as np
 import numpy.typing as npt
 
-from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
-from market_data_pipeline.kernels.lateness import find_late
+from market_data_pipeline.batch import TIME_MAX, Batch
+from market_data_pipeline.dag.reorder import Reorder
+from market_data_pipeline.operator.compaction import with_own_progress
+from market_data_pipeline.records import Schema
+from market_data_pipeline.symbols import SymbolTable
 
-_NONE = np.empty(0, np.int64)
-
-
-def without_progress(batch: Batch) -> Batch:
-    """Return the rows alone; what waits has watermarks of its own."""
-    if batch.progress is None:
-        return batch
-    return Batch(batch.schema, batch.columns, batch.symbols)
+Int64s = npt.NDArray[np.int64]
 
 
-def split_late(
-    batch: Batch, order: npt.NDArray[np.int64], floor: int
-) -> tuple[Batch, Batch | None, bool]:
-    """Part rows that come too late from those in time.
-
-    A row is late iff its time is below the watermark before it, or if it has none.
+def by_time(batch: Batch, schema: Schema) -> Batch:
+    """Return the same rows as rows of another schema, which may have another time.
 
     Args:
-        batch: The rows.
-        order: (n,) int64: the time that decides.
-        floor: How far the input has come by other knowledge than the rows' own.
-
-    Returns:
-        The rows in time, without progress; the late ones or None; whether the rows in
-        time never fall in that time.
+        batch: The rows; they stay as late as they were.
+        schema: Some of their columns.
     """
-    progress = batch.progress
-    late = np.empty(len(batch), np.bool_)
-    if progress is None:
-        highest, bound, column = TIME_MIN, 0, np.full(len(batch), TIME_MIN)
-    elif progress.column is None:
-        highest = max(progress.start, TIME_MIN + progress.bound)
-        bound, column = progress.bound, _NONE
-    else:
-        highest, bound, column = progress.before, 0, np.ascontiguousarray(progress.column)
-    times = np.ascontiguousarray(batch.times)
-    count, ordered = find_late(order, times, column, highest, bound, floor, late)
-    if not count:
-        return without_progress(batch), None, bool(ordered)
-    kept = without_progress(batch.take(~late))
-    return kept, batch.take(late), bool(ordered)
+    if batch.schema is schema:
+        return batch
+    columns = {name: batch[name] for name in schema.names}
+    same = schema.time == batch.schema.time
+    progress = batch.progress if same else with_own_progress(batch)
+    return Batch(schema, columns, batch.symbols, progress)
 
 
 class HeldRows:
-    """Rows of one schema, given out in the order of a time, then of arrival.
-
-    Rows that come in order are kept as they are and cut where they are asked for; the
-    others are sorted in when the first of them is due.
+    """Rows of one schema, given out in the order of their time, then of arrival.
 
     Attributes:
-        rows: How many there are.
+        schema: Their columns; its time is the one they are ordered by.
     """
 
-    def __init__(self, time: str) -> None:
-        self._time = time
-        self._runs: deque[Batch] = deque()
-        self._tail: list[Batch] = []
-        self._tail_first = TIME_MAX
-        self._last = TIME_MIN
-        self.rows = 0
+    def __init__(self, schema: Schema, symbols: SymbolTable) -> None:
+        self.schema = schema
+        self._symbols = symbols
+        self._reorder = Reorder(symbols)
+        self._ready: deque[Batch] = deque()
+        self._ready_rows = 0
 
-    def add(self, batch: Batch, *, ordered: bool) -> None:
-        """Take rows, all of them in time.
+    def take(self, batch: Batch) -> Int64s:
+        """Take rows of the schema; return the positions of late ones, which are not taken."""
+        ready, late = self._reorder.take(batch)
+        self._queue(ready)
+        return late
 
-        Args:
-            batch: The rows, without progress.
-            ordered: Whether they never fall in the time.
-        """
-        if not len(batch):
-            return
-        times = batch[self._time]
-        self.rows += len(batch)
-        if ordered and not self._tail and (not self._runs or int(times[0]) >= self._last):
-            self._runs.append(batch)
-            self._last = int(times[-1])
-            return
-        self._tail.append(batch)
-        self._tail_first = min(self._tail_first, int(times.min()))
+    def advance(self, watermark: int) -> None:
+        """Take progress of the side."""
+        self._queue(self._reorder.advance(watermark))
+
+    def _queue(self, ready: list[Batch]) -> None:
+        for batch in ready:
+            self._ready.append(Batch(batch.schema, batch.columns, batch.symbols))
+            self._ready_rows += len(batch)
 
     @property
-    def earliest(self) -> int:
-        """The lowest time of the rows; `TIME_MAX` if there are none."""
-        first = int(self._runs[0][self._time][0]) if self._runs else TIME_MAX
-        return min(first, self._tail_first)
+    def rows(self) -> int:
+        """Rows held."""
+        return self._ready_rows + self._reorder.held
+
+    @property
+    def first_ready(self) -> int:
+        """The time of the first row that the watermark has reached, else `TIME_MAX`."""
+        return int(self._ready[0].times[0]) if self._ready else TIME_MAX
 
     def lowest(self, name: str) -> int:
-        """Return the lowest value of another time; `TIME_MAX` if there are no rows."""
-        if name == self._time:
-            return self.earliest
-        batches = (*self._runs, *self._tail)
+        """Return the lowest value of a time; `TIME_MAX` if there are no rows."""
+        batches = (*self._ready, *self._reorder.waiting())
         return min((int(batch[name].min()) for batch in batches), default=TIME_MAX)
 
     def due(self, limit: int) -> list[Batch]:
-        """Give up the rows up to a time, that time included, in order."""
-        if self._tail and self._tail_first <= limit:
-            self._sort()
+        """Give up the rows up to a time that the watermark has reached, in order."""
         given: list[Batch] = []
-        runs = self._runs
-        while runs:
-            run = runs[0]
-            times = run[self._time]
+        ready = self._ready
+        while ready:
+            rows = ready[0]
+            times = rows.times
             if times[-1] <= limit:
-                given.append(runs.popleft())
+                given.append(ready.popleft())
                 continue
-            if times[0] > limit:
-                break
-            count = int(np.searchsorted(times, limit, side="right"))
-            given.append(run.slice(0, count))
-            runs[0] = run.slice(count, len(run))
+            if times[0] <= limit:
+                count = int(np.searchsorted(times, limit, side="right"))
+                given.append(rows.slice(0, count))
+                ready[0] = rows.slice(count, len(rows))
             break
-        self.rows -= sum(map(len, given))
+        self._ready_rows -= sum(map(len, given))
         return given
 
-    def all(self) -> list[Batch]:
+    def all(self) -> Batch:
         """Return the rows in order, and keep them."""
-        if self._tail:
-            self._sort()
-        return list(self._runs)
+        rows = Batch.concat([Batch.empty(self.schema, self._symbols), *self._ready])
+        waiting = self._reorder.waiting()
+        if waiting:
+            after = Batch.concat(waiting)
+            after = after.reorder(np.argsort(after.times, kind="stable"))
+            rows = Batch.concat([rows, after])
+        return rows
 
-    def _sort(self) -> None:
-        whole = Batch.concat([*self._runs, *self._tail])
-        times: npt.NDArray[np.int64] = whole[self._time]
-        ordered = whole.reorder(np.argsort(times, kind="stable"))
-        self._runs = deque((ordered,))
-        self._last = int(ordered[self._time][-1])
-        self._tail, self._tail_first = [], TIME_MAX
+    def load(self, batch: Batch, watermark: int) -> None:
+        """Take rows that were held, in order, and the progress there was."""
+        if len(batch):
+            order = np.argsort(batch.times, kind="stable")
+            self._reorder.take(batch.reorder(order))
+        self.advance(watermark)
