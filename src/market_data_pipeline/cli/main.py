@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "graph": "Draw a pipeline.",
     "inspect": "Tell what is in files of trades or quotes, and what is wrong with it.",
     "diff": "Tell whether two files of bars differ, and where.",
+    "why": "Explain the bar at a time, or why there is none.",
     "replay": "Print the rows of a file as they came, at any speed.",
     "list": "List the sources, operators and sinks there are, or describe one.",
     "demo": "Show it all on a made-up market whose truth is known.",
@@ -38,7 +39,7 @@ _COMMANDS: Final = {
 _EPILOG: Final = """\b
 Exit codes:
   0    fine
-  1    failed while running (and: the files given to `diff` differ)
+  1    failed while running (and: the files given to `diff` differ, `why` finds no bar)
   2    wrong usage or config; nothing was run
   130  interrupted
 
