@@ -52,6 +52,7 @@ __all__ = (
     "TradesWithQuotes",
     "TradingSessions",
     "Union",
+    "Windows",
     "__version__",
     "load",
     "run",
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         TradesWithQuotes as TradesWithQuotes,
     )
     from market_data_pipeline.operator.union import Union as Union
+    from market_data_pipeline.operator.windows import Windows as Windows
     from market_data_pipeline.records import BAR as BAR
     from market_data_pipeline.records import QUOTE as QUOTE
     from market_data_pipeline.records import QUOTE_BAR as QUOTE_BAR
@@ -146,6 +148,7 @@ _HOMES: Final = {
     "operator.throttle": ("Throttle",),
     "operator.trades_with_quotes": ("TradesWithQuotes",),
     "operator.union": ("Union",),
+    "operator.windows": ("Windows",),
     "records": ("BAR", "QUOTE", "QUOTE_BAR", "TRADE", "Field", "Flaw", "Kind", "Schema"),
     "running": ("run",),
     "sink.csv": ("CsvSink",),

@@ -30,6 +30,7 @@ from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.trades_with_quotes import TradesWithQuotes
 from market_data_pipeline.operator.union import Union
+from market_data_pipeline.operator.windows import Windows
 from market_data_pipeline.sink.memory import MemorySink
 
 Unit = Literal["rows", "batches", "frames"]
@@ -209,6 +210,12 @@ class Stream:
         }
         rules: Any = table if isinstance(table, str) else dict(table)
         return self.to(Conditions(rules, **settings), name=name)
+
+    def windows(
+        self, aggregates: Mapping[str, Any], *, name: str | None = None, **settings: Any
+    ) -> Stream:
+        """Work out aggregates of windows; the settings are those of `Windows`."""
+        return self.to(Windows(dict(aggregates), **settings), name=name)
 
     def dedupe(
         self, key: str | Sequence[str], *, ttl: str | timedelta = "1min", name: str | None = None

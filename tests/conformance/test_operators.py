@@ -22,6 +22,7 @@ from market_data_pipeline.operator.sequence import SequenceTracker
 from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.union import Union
+from market_data_pipeline.operator.windows import Windows
 from market_data_pipeline.testing import check_operator
 from support.operator_batches import random_batches
 
@@ -55,6 +56,26 @@ def _sizes_left(frame: Any) -> Any:
 _MICROSECOND = {
     "sessions": [{"open": "1969-12-31T23:59:59.999999Z", "close": "1970-01-01T00:00:00Z"}]
 }
+
+AGGREGATES = {
+    "open": "first(price)",
+    "high": "max(price)",
+    "low": "min(price)",
+    "close": "last(price)",
+    "px": "vwap(price, size)",
+    "level": "mean(price)",
+    "spread": "std(price)",
+    "most": "quantile(size, 0.95)",
+    "sum": "sum(sequence)",
+    "middle": "mean(sequence)",
+    "priced": "count(price)",
+    "n": "count()",
+}
+
+
+def _windows(**settings: Any) -> Callable[[], TransformNode]:
+    return lambda: Windows(AGGREGATES, **settings)
+
 
 OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "assign": lambda: Assign({"notional": "price * size", "ts_event": "ts_event + 5"}),
@@ -97,6 +118,25 @@ OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "throttle that drops": lambda: Throttle(2e8, burst=3, mode="drop"),
     "throttle that delays": lambda: Throttle(1000),
     "union": Union,
+    "windows": _windows(size="20ns"),
+    "windows of all symbols": _windows(size="20ns", key=[]),
+    "windows by text and letter": _windows(size="15ns", key=["note", "side"]),
+    "windows that hop": _windows(size="20ns", every="7ns", origin="1969-12-31"),
+    "windows with lateness": _windows(size="20ns", every="7ns", lateness="10ns"),
+    "windows with retractions": _windows(size="9ns", lateness="10ns", revisions="retract"),
+    "windows that are final": _windows(size="20ns", lateness="30ns", revisions="final"),
+    "sessions": _windows(gap="3ns"),
+    "sessions with lateness": _windows(gap="3ns", lateness="10ns"),
+    "sessions with retractions": _windows(gap="3ns", lateness="9ns", revisions="retract"),
+    "sessions that are final": _windows(gap="3ns", lateness="10ns", revisions="final"),
+    "windows of a function": lambda: Windows(
+        {"range": lambda price: int(price.max() - price.min())},
+        size="20ns",
+        every="5ns",
+        lateness="9ns",
+        revisions="retract",
+        results={"range": "int"},
+    ),
 }
 
 

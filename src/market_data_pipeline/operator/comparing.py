@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("compare",)
+__all__ = ("compare", "time_ns")
 
 import operator
 import re
@@ -156,11 +156,16 @@ def _times(a: Term, b: Term, sign: str) -> Evaluate:
     function = _FUNCTIONS[sign]
     if b.constant is None:
         return lambda batch: function(a.evaluate(batch), b.evaluate(batch))
-    limit = np.int64(_time_ns(b.constant))
+    limit = np.int64(time_ns(b.constant))
     return lambda batch: function(a.evaluate(batch), limit)
 
 
-def _time_ns(text: str) -> int:
+def time_ns(text: str) -> int:
+    """Return a time written as ISO 8601 text, nanoseconds since the UNIX epoch, UTC.
+
+    Raises:
+        ValueError: If it is none, or out of range.
+    """
     found = _TIME.fullmatch(text.strip())
     if found is None:
         msg = f"'{text}' is no time; write it as '2024-01-05T14:30:00.5Z'"

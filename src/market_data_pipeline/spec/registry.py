@@ -55,6 +55,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "throttle": ("operator.throttle", "Throttle"),
             "trades_with_quotes": ("operator.trades_with_quotes", "TradesWithQuotes"),
             "union": ("operator.union", "Union"),
+            "windows": ("operator.windows", "Windows"),
         },
         "sink": {
             "csv": ("sink.csv", "CsvSink"),

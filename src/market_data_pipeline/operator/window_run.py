@@ -1,0 +1,316 @@
+"""The running half of `windows`."""
+
+from __future__ import annotations
+
+__all__ = ("WindowsOperator",)
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Column, Progress
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.durations import duration_ns
+from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
+from market_data_pipeline.kernels import aggregates as operations
+from market_data_pipeline.kernels import fixed_windows as fixed
+from market_data_pipeline.kernels import row_store as store
+from market_data_pipeline.kernels import session_windows as session
+from market_data_pipeline.kernels import window_output as output
+from market_data_pipeline.operator.aggregates import BoundAggregate
+from market_data_pipeline.operator.window_functions import results_of
+from market_data_pipeline.operator.window_rows import WindowRows
+from market_data_pipeline.records import Field, Kind, Schema
+
+if TYPE_CHECKING:
+    from market_data_pipeline.operator.windows import Windows
+
+Int64s = npt.NDArray[np.int64]
+
+_MODES: Final = {
+    "upsert": fixed.MODE_UPSERT,
+    "retract": fixed.MODE_RETRACT,
+    "final": fixed.MODE_FINAL,
+}
+_KINDS: Final = tuple(Kind)
+_NO_TIMES: Final = np.empty(0, np.int64)
+
+
+class WindowsOperator:
+    """The windows that are open, and how far event time has come."""
+
+    def __init__(self, settings: Windows, context: NodeContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._lateness = duration_ns(settings.lateness)
+        self._gap = duration_ns(settings.gap or "0s")
+        self._size = duration_ns(settings.size or "0s")
+        self._every = settings.step_ns
+        self._origin = settings.origin_ns() % self._every if self._every else 0
+        # What both kernels read; see `GRID_*`. A session's gap stands for the size.
+        self._grid = np.array(
+            [
+                self._origin,
+                self._size or self._gap,
+                self._every,
+                self._lateness,
+                _MODES[settings.revisions],
+            ],
+            np.int64,
+        )
+        self._input: Schema | None = None
+        self._kept: Schema | None = None
+        self._bound: list[BoundAggregate] = []
+        self._schema: Schema | None = None
+        self._rows: WindowRows | None = None
+        self._program = np.empty((0, 4), np.int64)
+
+    # The operator's calls
+
+    def process(self, batch: Batch) -> Outputs:
+        """Take rows into their windows."""
+        if not len(batch):
+            return ()
+        if batch.schema is not self._input:
+            self._set_input(batch.schema)
+        progress = batch.progress
+        times = np.ascontiguousarray(batch.times)
+        if progress is None:
+            watermarks, end = np.full(len(times), TIME_MIN), TIME_MIN
+        else:
+            watermarks, end = np.ascontiguousarray(progress.watermarks(times)), progress.end
+        rows = self._rows
+        if rows is None:
+            msg = "windows were given rows before they knew their columns"
+            raise SchemaError(msg, node=self._context.node)
+        late = self._take(rows, batch, times, watermarks, end)
+        outputs = self._given(rows)
+        if len(late):
+            self._context.account.add("late", len(late))
+            outputs.append(("late", batch.take(late)))
+        return outputs
+
+    def advance(self, watermark: int) -> Outputs:
+        """Give the windows that are due at a watermark."""
+        rows = self._rows
+        if rows is None or watermark <= rows.watermark:
+            return ()
+        self._take(rows, None, _NO_TIMES, _NO_TIMES, watermark)
+        return self._given(rows)
+
+    def finish(self) -> Outputs:
+        """Give all windows."""
+        return self.advance(TIME_MAX)
+
+    def output_watermark(self, watermark: int) -> int:
+        """Return the start of the first window still to come, of a session its end."""
+        if watermark in {TIME_MIN, TIME_MAX}:
+            return watermark
+        if self._gap:
+            return max(watermark - self._lateness, TIME_MIN)
+        # The first start whose window is not final yet.
+        last = watermark - self._lateness - self._size
+        start = last - (last - self._origin) % self._every + self._every
+        return max(start, TIME_MIN)
+
+    # Rows
+
+    def _take(
+        self, rows: WindowRows, batch: Batch | None, times: Int64s, watermarks: Int64s, end: int
+    ) -> Int64s:
+        """Give rows to the kernel; return the positions of late ones."""
+        count = len(times)
+        late, outside = np.empty(count, np.int64), np.empty(0, np.int64)
+        if batch is None:
+            keys, values = _NO_TIMES, np.empty((len(rows.columns), 0), np.int64)
+        else:
+            keys, values = rows.keys_of(batch), rows.values_of(batch)
+        meta = rows.meta
+        meta[store.META_LATE] = meta[store.META_DROPPED] = 0
+        take: Any = session.take_sessions if self._gap else fixed.take_fixed
+        sessions = () if self._gap else (outside, outside)
+
+        def call(first: int) -> tuple[int, int]:
+            kept = (rows.slots, rows.arena, rows.heap, self._program, rows.out, rows.gather)
+            skipped = () if self._gap else (outside,)
+            found: tuple[int, int] = take(
+                *(first, end, times, watermarks, keys, values, self._grid, *sessions),
+                *(meta, *kept, late, *skipped),
+            )
+            return found
+
+        rows.drained(call)
+        found = late[: meta[store.META_LATE]]
+        account = self._context.account
+        dropped = int(meta[store.META_DROPPED])
+        account.held += count - len(found) - dropped
+        account.add("aggregated", dropped)
+        return found
+
+    def _given(self, rows: WindowRows) -> list[tuple[str, Batch]]:
+        given, gathered = rows.taken()
+        wrong = int(rows.meta[store.META_OVERFLOW])
+        if wrong:
+            name = self._bound[wrong - 1].field.name
+            msg = (
+                f"`{name}` of `{self._context.node}` left the range of 64 bits; read the "
+                f"column with fewer decimal places, or take shorter windows"
+            )
+            raise ArithmeticOverflowError(msg)
+        if self._settings.revisions == "final" and self._lateness:
+            keep = given[:, output.OUT_FINAL] == 1
+            if self._gap and not keep.all():
+                if gathered.shape[1]:
+                    gathered = gathered[np.repeat(keep, given[:, output.OUT_ROWS])]
+                given = given[keep]
+        if not len(given):
+            return []
+        self._context.account.created += len(given)
+        return [("out", self._batch(rows, given, gathered))]
+
+    def _batch(self, rows: WindowRows, given: Int64s, gathered: Int64s) -> Batch:
+        schema = self._schema
+        if schema is None:
+            msg = "windows came out before their columns were known"
+            raise SchemaError(msg, node=self._context.node)
+        columns: dict[str, Column] = rows.key_columns(given[:, output.OUT_SLOT])
+        columns["ts_open"] = _column(given, output.OUT_START)
+        columns["ts_close"] = _column(given, output.OUT_END)
+        own = results_of(self._bound, self._kept, gathered, given, rows, self._context)
+        for place, aggregate in enumerate(self._bound):
+            name = aggregate.field.name
+            if name in own:
+                columns[name] = own[name]
+                continue
+            column = _column(given, output.OUT_VALUES + place)
+            columns[name] = (
+                column.view(np.float64)
+                if aggregate.field.kind is Kind.FLOAT
+                else column.astype(aggregate.field.dtype, copy=False)
+            )
+        columns["is_final"] = given[:, output.OUT_FINAL] == 1
+        columns["revision"] = _column(given, output.OUT_REVISION)
+        if self._settings.revisions == "retract":
+            columns["op"] = _column(given, output.OUT_OP)
+        # What comes later ends no earlier than what was due, lateness aside.
+        span = self._lateness + (0 if self._gap else self._size)
+        due = given[:, output.OUT_DUE]
+        marks = np.where(due >= TIME_MIN + span, due, TIME_MIN + span) - span
+        end = max(self.output_watermark(rows.watermark), int(marks[-1]))
+        progress = Progress(int(marks[0]), 0, end, marks)
+        return Batch(schema, columns, self._context.symbols, progress)
+
+    # Columns
+
+    def _set_input(self, schema: Schema) -> None:
+        bound = self._settings.bound(schema, self._context.node)
+        if self._rows is None:
+            self._make_rows(schema, bound)
+        elif [a.field for a in bound] != [a.field for a in self._bound] or any(
+            schema[name] != self._kept_field(name) for name in self._rows.key
+        ):
+            msg = f"`{self._context.node}` was given other columns than before: {schema.names}"
+            raise SchemaError(msg, node=self._context.node)
+        self._input = schema
+
+    def _kept_field(self, name: str) -> Field | None:
+        return None if self._kept is None else self._kept[name]
+
+    def _make_rows(self, schema: Schema, bound: list[BoundAggregate]) -> WindowRows:
+        columns = tuple(dict.fromkeys(name for a in bound for name in a.columns))
+        place = {name: store.ROW_VALUES + i for i, name in enumerate(columns)}
+        self._bound = bound
+        self._kept = schema.only({*columns, *self._settings.key, schema.time})
+        self._schema = self._settings.schema_of_windows(schema, bound)
+        self._program = np.array([_line(a, place) for a in bound], np.int64)
+        self._rows = WindowRows(
+            schema,
+            key=self._settings.key,
+            columns=columns,
+            aggregates=len(bound),
+            gathers=any(a.call is not None for a in bound),
+            node=self._context.node,
+            symbols=self._context.symbols,
+        )
+        return self._rows
+
+    # State
+
+    def snapshot(self) -> Snapshot:
+        """Return the rows of open windows."""
+        if self._rows is None or self._kept is None:
+            return Snapshot()
+        saved = self._rows.saved()
+        scalars = {
+            **self._shape(),
+            "watermark": self._rows.watermark,
+            f"time.{self._kept.time}": 0,
+        }
+        for field in self._kept:
+            scalars[f"kind.{field.name}"] = _KINDS.index(field.kind)
+            scalars[f"scale.{field.name}"] = field.scale
+        return Snapshot(saved.key_groups, saved.keyed, scalars)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over open windows. They come out in time even if no row comes any more.
+
+        Raises:
+            SnapshotError: If it is no state of windows of this shape.
+        """
+        scalars = snapshot.scalars
+        if not scalars:
+            return
+        shape = self._shape()
+        if any(scalars.get(name) != value for name, value in shape.items()):
+            theirs = {name: scalars.get(name) for name in shape}
+            msg = f"the state is of other windows: {theirs}, these are {shape}"
+            raise SnapshotError(msg)
+        schema = _schema_of(scalars)
+        rows = self._make_rows(schema, self._settings.bound(schema, self._context.node))
+        rows.load(snapshot, scalars["watermark"])
+        self._context.account.held += len(snapshot.keyed["rows"])
+        if self._gap:
+            session.resume_sessions(self._grid, rows.meta, rows.slots, rows.arena, rows.heap)
+        else:
+            none = np.empty(0, np.int64)
+            fixed.resume_fixed(
+                *(self._grid, none, none, rows.meta, rows.slots, rows.arena, rows.heap)
+            )
+
+    def _shape(self) -> dict[str, int]:
+        names = ("origin", "gap" if self._gap else "size", "every", "lateness", "revisions")
+        return dict(zip(names, self._grid.tolist(), strict=True))
+
+
+def _column(given: Int64s, place: int) -> Int64s:
+    return np.ascontiguousarray(given[:, place])
+
+
+def _line(aggregate: BoundAggregate, place: dict[str, int]) -> tuple[int, int, int, int]:
+    """Return the line of a program for an aggregate."""
+    words: list[Any] = [place[name] for name in aggregate.columns]
+    if aggregate.call is not None:
+        return (operations.NOTHING, 0, 0, 0)
+    word = aggregate.operation.upper()
+    if word == "COUNT" and not words:
+        word = "COUNT_ROWS"
+    elif word == "COUNT_FLOAT":
+        word = "COUNT_FLOATS"
+    line = [getattr(operations, word), *words, *aggregate.parameters, 0, 0, 0]
+    return (line[0], line[1], line[2], line[3])
+
+
+def _schema_of(scalars: Any) -> Schema:
+    import pyarrow as pa
+
+    fields = []
+    for name, index in scalars.items():
+        if name.startswith("kind."):
+            kind = _KINDS[index]
+            scale = scalars[f"scale.{name[5:]}"]
+            arrow = pa.string() if kind is Kind.ARROW else None
+            fields.append(Field(name[5:], kind, scale, arrow))
+    time = next(name[5:] for name in scalars if name.startswith("time."))
+    return Schema("saved", tuple(fields), time)

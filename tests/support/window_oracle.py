@@ -1,0 +1,191 @@
+"""Windows worked out the plain way, sharing no code with the package.
+
+Every version of every window is made anew from all rows that had come, so the time is
+quadratic and there is nothing to get wrong but the definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+TOP = 2**63 - 1
+BOTTOM = -(2**63)
+
+
+class Row(NamedTuple):
+    """A row that came in."""
+
+    time: int
+    symbol: str
+    value: int
+
+
+class Given(NamedTuple):
+    """A window that came out; `values` in order of event time, then of arrival."""
+
+    symbol: str
+    start: int
+    end: int
+    values: tuple[int, ...]
+    revision: int
+    is_final: bool
+    op: int
+
+
+class Outcome(NamedTuple):
+    """All that came out."""
+
+    given: list[Given]
+    late: list[Row]
+
+
+Watermarks = list[int]
+
+
+def watermarks_of(rows: list[Row], bound: int) -> Watermarks:
+    """Return the watermark after each row."""
+    marks, highest = [], BOTTOM + bound
+    for row in rows:
+        highest = max(highest, row.time)
+        marks.append(highest - bound)
+    return marks
+
+
+def starts_of(time: int, size: int, every: int, origin: int) -> list[int]:
+    """Return the starts of all windows that hold a time."""
+    last = origin + (time - origin) // every * every
+    found = []
+    while last + size > time:
+        found.append(last)
+        last -= every
+    return found[::-1]
+
+
+def fixed_windows(
+    rows: list[Row], marks: Watermarks, size: int, every: int, origin: int, lateness: int
+) -> Outcome:
+    """Return the windows of the upsert protocol, in order, and the late rows."""
+    out: list[Given] = []
+    late: list[Row] = []
+    held: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+    times_given: dict[tuple[str, int], int] = {}
+    done: set[tuple[str, int]] = set()
+
+    def give(key: tuple[str, int], *, final: bool, again: bool) -> None:
+        number = times_given.get(key, 0)
+        times_given[key] = number + again
+        revision = number if again else number - 1
+        values = tuple(value for _, _, value in sorted(held[key]))
+        start = key[1]
+        out.append(Given(key[0], start, start + size, values, revision, final, 1))
+
+    def advance(mark: int) -> None:
+        due = []
+        for key in held:
+            end = key[1] + size
+            if key not in times_given and end <= mark:
+                due.append((end, 0, key))
+            if key not in done and end + lateness <= mark:
+                due.append((end + lateness, 1, key))
+        for _, final, key in sorted(due):
+            if final:
+                give(key, final=True, again=lateness == 0)
+                done.add(key)
+            elif lateness:
+                give(key, final=False, again=True)
+
+    for number, (row, mark) in enumerate(zip(rows, marks, strict=True)):
+        advance(mark)
+        starts = starts_of(row.time, size, every, origin)
+        if starts[-1] + size + lateness <= mark:
+            late.append(row)
+            continue
+        for start in starts:
+            if start + size + lateness > mark:
+                key = (row.symbol, start)
+                held.setdefault(key, []).append((row.time, number, row.value))
+                if start + size <= mark:
+                    give(key, final=False, again=True)
+    advance(TOP)
+    return Outcome(out, late)
+
+
+def sessions(rows: list[Row], marks: Watermarks, gap: int, lateness: int) -> Outcome:
+    """Return the sessions of the upsert protocol, in order, and the late rows."""
+    out: list[Given] = []
+    late: list[Row] = []
+    held: dict[str, list[tuple[int, int, int]]] = {}
+    times_given: dict[tuple[str, int], int] = {}
+
+    def split(symbol: str) -> list[list[tuple[int, int, int]]]:
+        runs: list[list[tuple[int, int, int]]] = []
+        for item in sorted(held.get(symbol, [])):
+            if runs and item[0] - runs[-1][-1][0] < gap:
+                runs[-1].append(item)
+            else:
+                runs.append([item])
+        return runs
+
+    def give(symbol: str, run: list[tuple[int, int, int]], *, final: bool, again: bool) -> None:
+        key = (symbol, run[0][0])
+        number = times_given.get(key, 0)
+        times_given[key] = number + again
+        values = tuple(value for _, _, value in run)
+        revision = number if again else number - 1
+        out.append(Given(symbol, key[1], run[-1][0] + gap, values, revision, final, 1))
+
+    def advance(before: int, mark: int) -> None:
+        due = []
+        for symbol in held:
+            for run in split(symbol):
+                end = run[-1][0] + gap
+                if lateness and before < end <= mark:
+                    due.append((end, 0, symbol, run))
+                if end + lateness <= mark:
+                    due.append((end + lateness, 1, symbol, run))
+        for _, final, symbol, run in sorted(due):
+            give(symbol, run, final=bool(final), again=not final or lateness == 0)
+            if final:
+                held[symbol] = [item for item in held[symbol] if item not in run]
+                del times_given[symbol, run[0][0]]
+
+    before = BOTTOM
+    for number, (row, mark) in enumerate(zip(rows, marks, strict=True)):
+        advance(before, mark)
+        before = mark
+        old = {(row.symbol, run[0][0]): run[-1][0] + gap for run in split(row.symbol)}
+        item = (row.time, number, row.value)
+        held.setdefault(row.symbol, []).append(item)
+        run = next(run for run in split(row.symbol) if item in run)
+        end = run[-1][0] + gap
+        if end + lateness <= mark:
+            late.append(row)
+            held[row.symbol].remove(item)
+            continue
+        if not lateness:
+            continue
+        now = {(row.symbol, found[0][0]) for found in split(row.symbol)}
+        for key in old.keys() - now:
+            if times_given.get(key):
+                # Its rows are in another session now.
+                out.append(Given(*key, key[1], (), times_given.pop(key), True, 1))
+            times_given.pop(key, None)
+        if end <= mark:
+            give(row.symbol, run, final=False, again=True)
+    advance(before, TOP)
+    return Outcome(out, late)
+
+
+def retracting(given: list[Given], reopened: Callable[[Given], bool] | None = None) -> list[Given]:
+    """Return the upsert protocol of windows as retractions: the old row goes first."""
+    out: list[Given] = []
+    known: dict[tuple[str, int], Given] = {}
+    for row in given:
+        key = (row.symbol, row.start)
+        old = known.get(key)
+        if old is not None:
+            out.append(old._replace(op=-1))
+        out.append(row)
+        known[key] = row
+    return out
