@@ -1,8 +1,8 @@
-"""Checks that any operator must pass, for those who write one."""
+"""For those who write operators or test pipelines: checks, a clock, a source with a script."""
 
 from __future__ import annotations
 
-__all__ = ("ManualClock", "check_join", "check_operator")
+__all__ = ("ManualClock", "Pause", "ScriptedSource", "check_join", "check_operator")
 
 import asyncio
 import inspect
@@ -18,6 +18,7 @@ from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import JoinNode, NodeContext, Outputs, TransformNode
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.records import Kind, Schema
+from market_data_pipeline.source.scripted import Pause, ScriptedSource
 from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
 
 _Rows = dict[str, list[tuple[Any, ...]]]

@@ -72,9 +72,12 @@ class _Input:
     def take(self, message: Message) -> None:
         """Take what the channel gave."""
         if isinstance(message, Status):
-            # It makes no progress, so an idle input stays idle.
+            # This makes no progress, and nor does a barrier, so an idle input stays idle.
             self.held.append((message, _NO_MARKS))
             self.states.append(self.frontier)
+            return
+        if isinstance(message, Barrier):
+            self.barrier = message
             return
         self.idle = isinstance(message, Idle)
         if isinstance(message, Batch):
@@ -90,8 +93,6 @@ class _Input:
             self.frontier = max(self.frontier, message.watermark)
         elif isinstance(message, Watermark):
             self.frontier = max(self.frontier, message.time)
-        elif isinstance(message, Barrier):
-            self.barrier = message
         elif isinstance(message, End):
             self.ended = True
             self.frontier = TIME_MAX
@@ -145,9 +146,12 @@ class FanIn(Inlet[Message]):
             if not source.ended and not source.idle
         ]
         aligned = self._aligned_barrier()
-        safe, _ = limit = min(live) if live else (TIME_MAX, len(self._inputs))
-        if aligned is not None:
-            limit = (TIME_MAX, len(self._inputs))
+        limit = (TIME_MAX, len(self._inputs))
+        if live:
+            safe, _ = first = min(live)
+            limit = first if aligned is None else limit
+        else:
+            safe = max((s.frontier for s in self._inputs if not s.ended), default=TIME_MAX)
         state = self._next_state(limit)
         rows = self._merge(limit if state is None else state, safe)
         if rows is not None:
@@ -163,12 +167,14 @@ class FanIn(Inlet[Message]):
         if all(source.ended for source in self._inputs):
             return END
         idle = not live
-        if idle:
-            safe = max((s.frontier for s in self._inputs if not s.ended), default=TIME_MIN)
         if safe > self._sent:
             self._sent = safe
             self._idle = False
             return Watermark(safe)
+        if self._idle and not idle:
+            # Whoever merges this with others must wait for it again.
+            self._idle = False
+            return Watermark(self._sent)
         if idle and not self._idle:
             # Whoever merges this with others need not wait for it either.
             self._idle = True

@@ -41,11 +41,13 @@ class Status:
         state: One word; which words there are, sources and operators know.
         time: Event time from which on it holds, nanoseconds since the UNIX epoch, UTC.
         key: Name of the key it is about, None for the whole input.
+        until: Event time at which it is known to end, None if that is not known.
     """
 
     state: str
     time: int
     key: str | None = None
+    until: int | None = None
 
 
 @final

@@ -28,6 +28,7 @@ from market_data_pipeline.dag.join_inlet import JoinInlet, Sided
 from market_data_pipeline.dag.messages import (
     END,
     NOTHING_NEW,
+    Barrier,
     End,
     Idle,
     Message,
@@ -426,6 +427,7 @@ class _Chain:
         self.watermark = TIME_MIN
         self._at = 0
         self._idle = False
+        self._told_idle = False
         self._outbox: list[tuple[list[Channel], Message]] = []
         self._states: deque[tuple[int, Status]] = deque()
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -604,12 +606,19 @@ class _Chain:
                 self._timers[at] = loop.call_at(due, self.inlet.nudge)
 
     def _rest(self, message: Message | Sided) -> None:
-        """Pass idleness on, once no row is held that others should wait for."""
-        state = isinstance(message, Sided) and isinstance(message.item, Status)
-        if message is not NOTHING_NEW and not state and not isinstance(message, Status):
+        """Pass idleness on, once no row is held that others should wait for, and its end."""
+        # A state and a barrier make no progress: what is idle stays so.
+        item = message.item if isinstance(message, Sided) else message
+        if message is not NOTHING_NEW and not isinstance(item, Status | Barrier | End):
             self._idle = isinstance(message, Idle)
+            if self._told_idle and not self._idle:
+                self._told_idle = False
+                for step in self.steps:
+                    for port, channels in step.outlets.items():
+                        self._outbox.append((channels, Watermark(step.told[port])))
         if self._idle and all(operator.due_s is None for _, operator in self._timed):
             self._idle = False
+            self._told_idle = True
             self._pass_on(Idle())
 
     def _pass_on(self, message: Message) -> None:

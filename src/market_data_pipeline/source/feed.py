@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
+from market_data_pipeline.source.progress import FeedProgress
 from market_data_pipeline.source.reader import FileReader
 
 
@@ -56,12 +57,11 @@ class Feed:
     ) -> None:
         self.schema = reader.schema
         self._reader = reader
-        self._bound = bound
         self._start = start
         self._end = end
         self._symbol = symbol
         self._takes_all = start == TIME_MIN and end == TIME_MAX and symbol is None
-        self._highest = TIME_MIN
+        self._progress = FeedProgress(bound)
         self._ended = False
 
     def next(self) -> Given | None:
@@ -75,15 +75,9 @@ class Feed:
             return None
         rows = 0 if batch is None else len(batch)
         if batch is not None:
-            batch = self._chosen(self._with_progress(batch)) if rows else None
+            batch = self._chosen(self._progress.stamped(batch)) if rows else None
         kept = 0 if batch is None else len(batch)
         return Given(batch, rows - kept, rejected, self._reader.fraction())
-
-    def _with_progress(self, batch: Batch) -> Batch:
-        before = self._highest
-        self._highest = max(before, int(batch.times.max()))
-        end = max(self._highest, TIME_MIN + self._bound) - self._bound
-        return batch.with_progress(Progress(before, self._bound, end))
 
     def _chosen(self, batch: Batch) -> Batch | None:
         if self._takes_all:

@@ -7,12 +7,10 @@ __all__ = ("MemorySource",)
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from market_data_pipeline.batch import TIME_MIN, Batch, Progress
+from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.durations import Duration, duration_ns
@@ -20,7 +18,9 @@ from market_data_pipeline.errors import ColumnError, ConfigError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.columns import Plan, plan_columns
 from market_data_pipeline.source.conversion import Converter
+from market_data_pipeline.source.progress import FeedProgress
 from market_data_pipeline.source.reader import ReadOptions, Rejects
+from market_data_pipeline.source.translation import Translation
 from market_data_pipeline.symbols import SymbolTable
 
 _PLACE: Final = "the table in memory"
@@ -98,7 +98,7 @@ class MemorySource:
         table = _as_table(self.data)
         if table is None:
             rows = sum(len(batch) for batch in self.data)
-            own = _Translation(context.symbols).own
+            own = Translation(context.symbols).own
             steps = ((own(batch), None) for batch in _cut(self.data, self.batch_rows))
             return _MemoryReader(self, self.schema(), steps, rows, context)
         plan = self._plan(table, context.columns)
@@ -153,10 +153,9 @@ class _MemoryReader:
     ) -> None:
         self.schema = schema
         self._context = context
-        self._bound = duration_ns(settings.out_of_order)
+        self._progress = FeedProgress(duration_ns(settings.out_of_order))
         self._steps = steps
         self._rows = rows
-        self._highest = TIME_MIN
 
     async def read(self) -> Outputs | None:
         """Return the next rows."""
@@ -166,11 +165,7 @@ class _MemoryReader:
         batch, rejected = step
         account = self._context.account
         account.rows_in += len(batch)
-        before = self._highest
-        if len(batch):
-            self._highest = max(before, int(batch.times.max()))
-        end = max(self._highest, TIME_MIN + self._bound) - self._bound
-        given = ("out", batch.with_progress(Progress(before, self._bound, end)))
+        given = ("out", self._progress.stamped(batch))
         if rejected is None:
             return (given,)
         account.rows_in += len(rejected)
@@ -198,34 +193,6 @@ def _as_table(data: Any) -> pa.Table | None:
     if home == "pandas" and hasattr(data, "columns"):
         return pa.Table.from_pandas(data, preserve_index=False)
     return None
-
-
-class _Translation:
-    """Gives batches the codes of the run's symbol table."""
-
-    def __init__(self, symbols: SymbolTable) -> None:
-        self._symbols = symbols
-        self._known: SymbolTable | None = None
-        self._known_count = 0
-        self._codes: npt.NDArray[np.int32] | None = None
-
-    def own(self, batch: Batch) -> Batch:
-        """Return a batch with the run's codes; the column itself where they are the same."""
-        columns = batch.columns
-        if batch.symbols is not self._symbols and "symbol" in columns:
-            codes = self._codes_of(batch.symbols)
-            if codes is not None:
-                columns = {**columns, "symbol": codes[columns["symbol"]]}
-        return Batch(batch.schema, columns, self._symbols)
-
-    def _codes_of(self, theirs: SymbolTable) -> npt.NDArray[np.int32] | None:
-        """Return the run's code for each code of another table, None if all are the same."""
-        if theirs is not self._known or len(theirs) != self._known_count:
-            codes = self._symbols.encode(theirs.names)
-            self._known, self._known_count = theirs, len(theirs)
-            same = np.array_equal(codes, np.arange(len(codes)))
-            self._codes = None if same else codes
-        return self._codes
 
 
 def _cut(batches: Iterable[Batch], rows: int | None) -> Iterator[Batch]:
