@@ -187,9 +187,9 @@ class Stream:
         """Keep the rows in memory, for `RunResult.to_arrow` and its like."""
         return self.sink(MemorySink(), name=name)
 
-    def bars(self, every: str | timedelta, *, name: str | None = None) -> Stream:
-        """Make bars; see `Bars`."""
-        return self.to(Bars(every), name=name)
+    def bars(self, every: str | timedelta, *, name: str | None = None, **settings: Any) -> Stream:
+        """Make bars; see `Bars`, also for the settings."""
+        return self.to(Bars(every, **settings), name=name)
 
     def conditions(
         self,

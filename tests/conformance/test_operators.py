@@ -80,6 +80,15 @@ def _windows(**settings: Any) -> Callable[[], TransformNode]:
 OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "assign": lambda: Assign({"notional": "price * size", "ts_event": "ts_event + 5"}),
     "bars": lambda: Bars("20ns"),
+    "bars of ticks": lambda: Bars("4tick"),
+    "bars of volume, split": lambda: Bars("9vol", split=True),
+    "bars of value": lambda: Bars("100val", partial=True),
+    "bars of imbalance": lambda: Bars("12vol_imbalance"),
+    "bars of adaptive runs": lambda: Bars("3tick_run", adaptive={"span": 3, "ticks": 5}),
+    "bars of range": lambda: Bars("4range"),
+    "bars of renko": lambda: Bars("0.75renko"),
+    "bars of an instrument": lambda: Bars("AAA.XNAS-4-TICK-LAST"),
+    "bars of an instrument over time": lambda: Bars("AAA.XNAS-1-MILLISECOND-LAST"),
     "conditions that are kept": lambda: Conditions({"n1": "volume"}, column="note"),
     "conditions that reject": lambda: Conditions(
         {"n1": 1, "n2": 3}, column="note", suspicious="sequence", unknown="reject"

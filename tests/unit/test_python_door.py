@@ -11,7 +11,9 @@ import market_data_pipeline as mdp
 
 def test_setting_given_by_position_is_named_in_the_error() -> None:
     """An error speaks of `every`, also where its name was not written."""
-    with pytest.raises(mdp.ConfigError, match="`every` of `bars`: `1x` is not a duration") as err:
+    with pytest.raises(
+        mdp.ConfigError, match="`every` of `bars`: `1x` counts `x`, which no bar does"
+    ) as err:
         mdp.Bars("1x")
     assert err.value.parameter == "every"
 

@@ -95,7 +95,7 @@ class Reorder:
         late = _NONE
         if rows == 1:
             time = int(times[0])
-            if time < highest - bound:
+            if time < max(highest, int(clocks[0])) - bound:
                 late = np.zeros(1, np.int64)
             elif time >= self._top:
                 self._append(plain, time, time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Snapshot",)
+__all__ = ("Snapshot", "stack", "unstack")
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -64,3 +64,59 @@ class Snapshot:
             name: np.concatenate([part.keyed[name] for part in parts]) for name in first.keyed
         }
         return Snapshot(groups, keyed, first.scalars)
+
+
+_TABLE = "table"
+
+
+def stack(parts: Mapping[str, Snapshot]) -> Snapshot:
+    """Return several tables of one operator as one snapshot, whose parts can be taken apart.
+
+    Args:
+        parts: Snapshots by a name without a slash, always the same names in the same order.
+    """
+    groups = np.concatenate([part.key_groups for part in parts.values()])
+    lengths = [len(part.key_groups) for part in parts.values()]
+    starts = np.cumsum([0, *lengths]).tolist()
+    keyed: dict[str, npt.NDArray[Any]] = {
+        _TABLE: np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    }
+    scalars: dict[str, int] = {}
+    for start, length, (name, part) in zip(starts, lengths, parts.items(), strict=False):
+        for column, values in part.keyed.items():
+            whole = np.zeros((len(groups), *values.shape[1:]), values.dtype)
+            whole[start : start + length] = values
+            keyed[f"{name}/{column}"] = whole
+        scalars.update({f"{name}/{key}": value for key, value in part.scalars.items()})
+    return Snapshot(groups, keyed, scalars)
+
+
+def unstack(snapshot: Snapshot, names: Iterable[str]) -> dict[str, Snapshot]:
+    """Return the tables that `stack` put together.
+
+    Args:
+        snapshot: What `stack` gave, or parts of it merged.
+        names: The names, as they were given to `stack`.
+
+    Raises:
+        SnapshotError: If it is no such snapshot.
+    """
+    table = snapshot.keyed.get(_TABLE)
+    if table is None:
+        msg = "the state is not one of several tables"
+        raise SnapshotError(msg)
+    found = {}
+    for number, name in enumerate(names):
+        mask, start = table == number, f"{name}/"
+        keyed = {
+            column.removeprefix(start): values[mask]
+            for column, values in snapshot.keyed.items()
+            if column.startswith(start)
+        }
+        scalars = {
+            key.removeprefix(start): value
+            for key, value in snapshot.scalars.items()
+            if key.startswith(start)
+        }
+        found[name] = Snapshot(snapshot.key_groups[mask], keyed, scalars)
+    return found

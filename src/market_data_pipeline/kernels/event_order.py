@@ -37,7 +37,9 @@ _WOVEN = [
 def place_rows(times, clocks, bound, highest, top, ascends, behind, late):
     """Tell rows that ascend, rows behind others, and rows below the watermark before them.
 
-    The watermark before a row is the running maximum of `clocks` before it minus `bound`.
+    The watermark before a row is the running maximum of `clocks` minus `bound`. That of the
+    row itself may be included: a row does not raise the watermark above itself, but rows
+    that were taken out before it may have.
 
     Args:
         times: (n,) int64 event times.
@@ -56,6 +58,7 @@ def place_rows(times, clocks, bound, highest, top, ascends, behind, late):
     late_count = 0
     for i in range(len(times)):
         time = times[i]
+        highest = max(highest, clocks[i])
         rises = time >= top
         ascends[i] = rises
         if not rises:
@@ -71,7 +74,6 @@ def place_rows(times, clocks, bound, highest, top, ascends, behind, late):
             late_count += 1
         else:
             top = time
-        highest = max(highest, clocks[i])
     return behind_count, late_count
 
 

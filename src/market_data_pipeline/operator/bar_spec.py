@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ("BarKind", "BarSpec", "Every", "bar_spec")
+__all__ = ("BarKind", "BarSpec", "Every", "Price", "bar_spec")
 
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from market_data_pipeline.durations import duration_ns, format_duration
 from market_data_pipeline.errors import ConfigError, nearest
+
+Price: TypeAlias = Literal["last", "bid", "ask", "mid"]
+"""The price that bars are made of: of trades, of a side of quotes, or between the sides."""
 
 
 class BarKind(StrEnum):
@@ -43,7 +46,7 @@ class BarSpec:
         kind: What closes a bar.
         amount: The threshold: ticks, size, value or price; nanoseconds of a time bar.
         instrument: The only symbol that bars are made of, with its venue, or None for all.
-        price: `last`, `bid`, `ask` or `mid` if the text says so.
+        price: The price if the text says which.
         in_increments: True if `amount` counts smallest price steps and no units of price.
     """
 
@@ -51,7 +54,7 @@ class BarSpec:
     kind: BarKind
     amount: Decimal
     instrument: str | None = None
-    price: str | None = None
+    price: Price | None = None
     in_increments: bool = False
 
     @property
@@ -97,7 +100,7 @@ _AGGREGATIONS: Final[dict[str, BarKind]] = {
     "VALUE_RUNS": BarKind.VALUE_RUNS,
     "RENKO": BarKind.RENKO,
 }
-_PRICES: Final = ("LAST", "BID", "ASK", "MID")
+_PRICES: Final[dict[str, Price]] = {"LAST": "last", "BID": "bid", "ASK": "ask", "MID": "mid"}
 _WHOLE: Final = frozenset({BarKind.TICK, BarKind.TICK_IMBALANCE, BarKind.TICK_RUNS})
 _NUMBER: Final = r"\d{1,18}(?:\.\d{1,18})?(?:e\d{1,2})?"
 _AMOUNT: Final = re.compile(rf"({_NUMBER})\s*([a-z_]*)", re.ASCII)
@@ -222,7 +225,7 @@ def _long_spec(text: str, found: re.Match[str]) -> BarSpec:
         close = nearest(aggregation.upper(), known)
         msg = f"`{aggregation}` of `{text}` is no kind of bars{close} ({', '.join(known)})"
         raise ConfigError(msg, parameter="every")
-    return replace(short, text=plain, instrument=instrument, price=price.lower())
+    return replace(short, text=plain, instrument=instrument, price=_PRICES[price])
 
 
 def _normal(value: object) -> str:

@@ -6,17 +6,17 @@ __all__ = ("Bars",)
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, Batch, Progress
-from market_data_pipeline.dag.component import component
-from market_data_pipeline.dag.nodes import NodeContext, Outputs
+from market_data_pipeline.dag.component import component, settings_of
+from market_data_pipeline.dag.nodes import NodeContext, Operator, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.dag.windowing import TumblingWindows
-from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import (
     ArithmeticOverflowError,
     ConfigError,
@@ -24,6 +24,19 @@ from market_data_pipeline.errors import (
     SnapshotError,
     nearest,
 )
+from market_data_pipeline.operator.activity_bars import (
+    ActivityBars,
+    ActivitySettings,
+    activity_bar_schema,
+)
+from market_data_pipeline.operator.activity_settings import (
+    TickSize,
+    adaptive_of,
+    check_settings,
+)
+from market_data_pipeline.operator.bar_rows import BarRows, columns_read
+from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Every, Price, bar_spec
+from market_data_pipeline.operator.picked_bars import PickedBars, picked_schema
 from market_data_pipeline.records import BAR, QUOTE_BAR, Field, Kind, Schema
 
 _TRADE_COLUMNS: Final = ("symbol", "price", "size")
@@ -34,20 +47,52 @@ _QUOTE_COLUMNS: Final = ("symbol", "bid_price", "ask_price")
 class Bars:
     """Turn trades into OHLCV bars, or quotes into bars of bid and ask.
 
+    `every` says what closes a bar: a span of time, as `1s` or `5min`; a number of ticks,
+    a volume or a value (`500tick`, `10000vol`, `1e6val`); more of it bought than sold, or
+    sold than bought (`100tick_imbalance`, `1000vol_imbalance`, `1e6val_imbalance`); enough
+    of it by one side (`100tick_run`, `1000vol_run`, `1e6val_run`); a distance between high
+    and low (`0.5range`); or a move of the price (`1renko`). NautilusTrader's
+    `AAPL.XNAS-5-MINUTE-LAST` names an instrument and a price besides.
+
     A bar covers `[ts_open, ts_close)` and comes out when the watermark reaches
     `ts_close`. A window without rows has no bar. Rows of one instant count in the order
     of arrival; apart from them the order of arrival makes no difference as long as rows
     stay within the source's `out_of_order` bound. Later rows go to the output `late`.
 
-    Backpressure: holds one slot of 128 bytes per symbol and open window.
+    A bar that no span of time closes takes rows in the order of event time, holds them
+    until the watermark has come to them, and ends with the row that closes it: `ts_open`
+    and `ts_close` are the times of its first and its last row. Rows below the watermark
+    are late.
 
-    Delivery: each bar once, in the order of `ts_open`.
+    Backpressure: holds one slot of 128 bytes per symbol and open window. Bars that no span
+    of time closes hold one slot of 128 or 192 bytes per symbol, and the rows that the
+    source's `out_of_order` bound spans.
+
+    Delivery: each bar once, bars of time in the order of `ts_open`, others of `ts_close`.
 
     Attributes:
-        every: Width of a window. Windows are aligned to the UNIX epoch.
+        every: What closes a bar. Windows of time are aligned to the UNIX epoch.
+        price: The price that bars are made of: `last` of trades, or `bid`, `ask` or `mid`
+            of quotes, each with its size (`mid`: with both). Without it trades give bars of
+            `last`, and quotes bars of bid and ask; these only over time.
+        adaptive: Lets the threshold of imbalance and run bars follow what is expected,
+            as `{span: 20, ticks: 1000}`: moving averages over 20 bars, with 1,000 ticks
+            expected in the first, which has the threshold of `every`. Expected ticks stay
+            between `ticks_min` and `ticks_max`, by default a tenth and ten times `ticks`.
+        split: Divide a row that overshoots between volume bars, which are then all of one
+            volume; else it closes its bar whole.
+        partial: Give bars that are under way at the end of input, with `is_final` false;
+            else their rows are counted as `unfinished`. Not for bars of time.
+        tick_size: The smallest step of the price, which `...-RENKO-...` counts.
     """
 
-    every: Duration
+    every: Every
+
+    price: Price | None = None
+    adaptive: dict[str, int] | None = None
+    split: bool = False
+    partial: bool = False
+    tick_size: TickSize | None = None
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "late")
     side_outputs: ClassVar[tuple[str, ...]] = ("late",)
@@ -58,9 +103,30 @@ class Bars:
         Raises:
             ConfigError: If `every` is zero.
         """
-        if duration_ns(self.every) <= 0:
+        spec = self._spec
+        if spec.amount <= 0:
             msg = f"`every` of `bars` must be longer than zero, was `{self.every}`"
             raise ConfigError(msg, parameter="every")
+        check_settings(spec, settings_of(self))
+
+    @property
+    def _spec(self) -> BarSpec:
+        return bar_spec(self.every)
+
+    @property
+    def _activity(self) -> ActivitySettings | None:
+        """What bars that no span of time closes are told, None for bars of time."""
+        spec = self._spec
+        if spec.kind is BarKind.TIME:
+            return None
+        return ActivitySettings(
+            spec,
+            self.price or spec.price,
+            None if self.adaptive is None else adaptive_of(self.adaptive),
+            self.split,
+            self.partial,
+            None if self.tick_size is None else Decimal(self.tick_size),
+        )
 
     def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
         """Return the columns of bars for trades or quotes, and of late rows.
@@ -68,15 +134,27 @@ class Bars:
         Raises:
             SchemaError: If the rows are neither trades nor quotes.
         """
-        return {"out": bar_schema(schema), "late": schema}
+        activity, spec = self._activity, self._spec
+        if activity is not None:
+            return {"out": activity_bar_schema(activity, schema), "late": schema}
+        price = self.price or spec.price
+        rows = schema
+        if price is not None:
+            rows = picked_schema(BarRows(spec, price, schema), schema)
+        return {"out": bar_schema(rows), "late": schema}
 
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:  # noqa: ARG002
         """Return the columns bars are made of."""
-        return frozenset(("ts_event", "ts_open", *_TRADE_COLUMNS, *_QUOTE_COLUMNS))
+        return frozenset(("ts_event", "ts_open", "missing", *columns_read(self._spec, self.price)))
 
-    def build(self, context: NodeContext) -> _BarsOperator:
+    def build(self, context: NodeContext) -> Operator:
         """Make the running half."""
-        return _BarsOperator(duration_ns(self.every), context)
+        activity, spec = self._activity, self._spec
+        if activity is not None:
+            return ActivityBars(activity, context)
+        bars = _BarsOperator(spec.width_ns, context)
+        price = self.price or spec.price
+        return bars if price is None else PickedBars(spec, price, bars, context)
 
 
 def bar_schema(schema: Schema) -> Schema:
