@@ -146,3 +146,39 @@ def test_unknown_table_names_those_there_are(mdp: Mdp, tmp_path: Path) -> None:
     shown = mdp("diff a.duckdb a.duckdb --table bras")
     assert shown.code == 2
     assert "no table `bras`; did you mean `bars`? (tables: `bars`)" in shown.err
+
+
+def test_what_bars_say_of_themselves_is_the_same_in_all_formats(mdp: Mdp, tmp_path: Path) -> None:
+    """Truth, dates, texts and columns without any value."""
+    table = pa.table(
+        {
+            "symbol": ["A", "A"],
+            "ts_open": pa.array([START, START + SECOND], pa.timestamp("ns", "UTC")),
+            "is_final": [True, False],
+            "revision": [0, 1],
+            "missing_seq": pa.array([None, None], pa.int64()),
+            "coverage": [1.0, 0.75],
+            "feed_state": ["live", "halted"],
+            "session": pa.array([19849, None], pa.date32()),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text(
+        "symbol,ts_open,is_final,revision,missing_seq,coverage,feed_state,session\n"
+        "A,2024-05-06T00:00:00.000000000Z,true,0,,1.0,live,2024-05-06\n"
+        "A,2024-05-06T00:00:01.000000000Z,false,1,,0.75,halted,\n"
+    )
+    (tmp_path / "a.jsonl").write_text(
+        '{"symbol":"A","ts_open":"2024-05-06T00:00:00.000000000Z","is_final":true,"revision":0,'
+        '"missing_seq":null,"coverage":1.0,"feed_state":"live","session":"2024-05-06"}\n'
+        '{"symbol":"A","ts_open":"2024-05-06T00:00:01.000000000Z","is_final":false,"revision":1,'
+        '"missing_seq":null,"coverage":0.75,"feed_state":"halted","session":null}\n'
+    )
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as database:
+        database.register("rows", table)
+        database.execute("create table bars as from rows")
+    names = ("a.parquet", "a.csv", "a.jsonl", "a.duckdb")
+    for one in names:
+        for other in names:
+            shown = mdp(f"diff {one} {other} --json")
+            assert shown.code == 0, (one, other, shown.out, shown.err)

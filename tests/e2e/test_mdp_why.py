@@ -201,6 +201,7 @@ def test_duckdb_and_parquet_are_read_too(mdp: Mdp, tmp_path: Path) -> None:
             "is_final": [True],
             "missing_seq": pa.array([None], pa.int64()),
             "session": pa.array([19849], pa.date32()),
+            "made": pa.array([1], pa.timestamp("ns", "UTC")),
         }
     )
     pq.write_table(rows, tmp_path / "bars.parquet")
@@ -208,6 +209,7 @@ def test_duckdb_and_parquet_are_read_too(mdp: Mdp, tmp_path: Path) -> None:
         database.execute("create table quotes as from rows")
     for file in ("bars.parquet", "bars.duckdb --table quotes"):
         facts = _facts(mdp(f"why A 2024-05-06T00:00:00.5Z {file} --json"))
+        assert "1970-01-01 00:00:00" in mdp(f"why A 2024-05-06T00:00:00Z {file}").out
         assert facts["count"] == "2 quotes went into it"
         assert facts["is_final"] == "it is final"
         assert facts["session"] == "it belongs to the trading session of 2024-05-06"

@@ -13,7 +13,7 @@ import runpy, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("pandas", "polars"):
+        if name.partition(".")[0] in ("pandas", "polars", "exchange_calendars"):
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Absent())
@@ -43,6 +43,7 @@ def run_mdp(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[s
         (["replay", "ticks.csv"], 0),
         (["bars", "ticks.csv", "--every", "1s", "-o", "b.csv", "--late", "late.jsonl"], 0),
         (["diff", "one.csv", "two.csv"], 1),
+        (["why", "A", "2024-05-06T09:30:00.5Z", "one.csv"], 0),
         (["doctor"], 0),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

@@ -158,6 +158,10 @@ def _normal(table: pa.Table, place: str) -> pa.Table:
 def _normal_column(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if name.startswith("ts_"):
         return _nanoseconds(column)
+    if name == "session" and not pa.types.is_integer(column.type):
+        return column.cast(pa.date32())
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -201,7 +201,7 @@ def _others(bars: pa.Table, symbol: str, time: int) -> int:
 def _bars(table: pa.Table) -> list[Bar]:
     """Return one bar for each window, the shortest window first."""
     windows: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
+    for row in _without_times(table).to_pylist():
         window = row.pop("ts_open"), row.pop("ts_close")
         del row["symbol"]
         for name in _WHOLE & row.keys():
@@ -213,6 +213,15 @@ def _bars(table: pa.Table) -> list[Bar]:
         _latest(window, rows)
         for window, rows in sorted(windows.items(), key=lambda item: item[0][1] - item[0][0])
     ]
+
+
+def _without_times(table: pa.Table) -> pa.Table:
+    # Python has no times in nanoseconds; those a foreign file may have are told as text.
+    for at, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            text = table.column(at).cast(pa.string())
+            table = table.set_column(at, field.name, text)
+    return table
 
 
 def _latest(window: tuple[int, int], rows: Iterable[dict[str, Any]]) -> Bar:

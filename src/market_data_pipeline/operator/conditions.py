@@ -26,6 +26,8 @@ _MARKS: Final = {"lean_us_equity": "flags"}
 _UNKNOWN: Final = 8
 # Conditions are few; a column of free text must not fill the memory.
 _REMEMBERED: Final = 65_536
+# For fewer rows it costs more to find out which are equal than to look at each.
+_FEW: Final = 16
 
 
 @component("conditions")
@@ -135,6 +137,8 @@ class ConditionsOperator(Stateless):
         self._rejects = settings.unknown == "reject"
         self._account = context.account
         self._known: dict[Any, int] = {}
+        self._input: Schema | None = None
+        self._output: Schema | None = None
 
     def process(self, batch: Batch) -> Outputs:
         """Return the rows with what they update, and those refused."""
@@ -148,7 +152,7 @@ class ConditionsOperator(Stateless):
             found = found & ALL
         if self._mark in batch.schema:
             found = np.where(_marked(batch, self._mark), NONE, found)
-        full = batch.with_columns((_UPDATES,), {_UPDATES.name: found})
+        full = self._with_column(batch, found)
         if not count:
             return (("out", full),)
         if not self._rejects:
@@ -161,6 +165,12 @@ class ConditionsOperator(Stateless):
             ("out", keep_rows(full, ~unknown, rows - count)),
             ("unknown", keep_rows(batch, unknown, count)),
         )
+
+    def _with_column(self, batch: Batch, found: npt.NDArray[np.int64]) -> Batch:
+        if batch.schema is not self._input or self._output is None:
+            self._input, self._output = batch.schema, batch.schema.having(_UPDATES)
+        columns = {**batch.columns, _UPDATES.name: found}
+        return Batch(self._output, columns, batch.symbols, batch.progress)
 
     def _found(self, batch: Batch) -> npt.NDArray[np.int64]:
         """Return what each row updates, and `_UNKNOWN` more if a condition is not known."""
@@ -179,6 +189,8 @@ class ConditionsOperator(Stateless):
     def _of_values(self, values: Any, plain: Any) -> npt.NDArray[np.int64]:
         if pa.types.is_null(values.type):
             return np.full(len(values), ALL, np.int64)
+        if len(values) <= _FEW:
+            return np.array([self._updates(plain(v)) for v in values.to_pylist()], np.int64)
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         updates = [self._updates(plain(value)) for value in values.dictionary.to_pylist()]

@@ -89,6 +89,8 @@ class SessionsOperator(Stateless):
         self._table = SessionTable(settings.calendar)
         self._drops = settings.outside == "drop"
         self._account = context.account
+        self._input: Schema | None = None
+        self._output: Schema | None = None
 
     def process(self, batch: Batch) -> Outputs:
         """Return the rows with their session, and those outside if they are not kept."""
@@ -97,7 +99,7 @@ class SessionsOperator(Stateless):
             return ()
         positions, outside = self._table.find(batch.times)
         if not outside:
-            return (("out", _with_session(batch, self._table.session[positions], None)),)
+            return (("out", self._dated(batch, positions, None)),)
         if not self._drops:
             return (("out", self._kept(batch, positions, outside)),)
         self._account.add("outside", outside)
@@ -106,19 +108,26 @@ class SessionsOperator(Stateless):
         inside = positions >= 0
         kept = keep_rows(batch, inside, rows - outside)
         return (
-            ("out", _with_session(kept, self._table.session[positions[inside]], None)),
+            ("out", self._dated(kept, positions[inside], None)),
             ("outside", keep_rows(batch, ~inside, outside)),
         )
 
     def _kept(self, batch: Batch, positions: npt.NDArray[np.int64], outside: int) -> Batch:
         if outside == len(batch):
-            nothing = pa.nulls(outside, pa.date32())
-            return batch.with_columns((_SESSION,), {_SESSION.name: nothing})
-        return _with_session(batch, self._table.session[positions], positions < 0)
+            return self._with_column(batch, pa.nulls(outside, pa.date32()))
+        return self._dated(batch, positions, positions < 0)
 
+    def _dated(
+        self,
+        batch: Batch,
+        positions: npt.NDArray[np.int64],
+        missing: npt.NDArray[np.bool_] | None,
+    ) -> Batch:
+        days = pa.array(self._table.session[positions], mask=missing)
+        return self._with_column(batch, days.view(pa.date32()))
 
-def _with_session(
-    batch: Batch, days: npt.NDArray[np.int32], missing: npt.NDArray[np.bool_] | None
-) -> Batch:
-    column = pa.array(days, mask=missing).view(pa.date32())
-    return batch.with_columns((_SESSION,), {_SESSION.name: column})
+    def _with_column(self, batch: Batch, column: pa.Array) -> Batch:
+        if batch.schema is not self._input or self._output is None:
+            self._input, self._output = batch.schema, batch.schema.having(_SESSION)
+        columns = {**batch.columns, _SESSION.name: column}
+        return Batch(self._output, columns, batch.symbols, batch.progress)
