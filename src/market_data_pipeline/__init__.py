@@ -17,6 +17,7 @@ __all__ = (
     "Batch",
     "BatchRows",
     "Conditions",
+    "ClockSkew",
     "ConfigError",
     "CsvSink",
     "Dag",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.asof_join import AsofJoin as AsofJoin
     from market_data_pipeline.operator.assign import Assign as Assign
     from market_data_pipeline.operator.bars import Bars as Bars
+    from market_data_pipeline.operator.clock_skew import ClockSkew as ClockSkew
     from market_data_pipeline.operator.conditions import Conditions as Conditions
     from market_data_pipeline.operator.dedupe import Dedupe as Dedupe
     from market_data_pipeline.operator.filter import Filter as Filter
@@ -136,6 +138,7 @@ _HOMES: Final = {
     "operator.asof_join": ("AsofJoin",),
     "operator.assign": ("Assign",),
     "operator.bars": ("Bars",),
+    "operator.clock_skew": ("ClockSkew",),
     "operator.conditions": ("Conditions",),
     "operator.dedupe": ("Dedupe",),
     "operator.filter": ("Filter",),

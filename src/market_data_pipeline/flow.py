@@ -18,6 +18,7 @@ from market_data_pipeline.errors import ConfigError, PortError, nearest
 from market_data_pipeline.operator.asof_join import AsofJoin
 from market_data_pipeline.operator.assign import Assign
 from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.operator.clock_skew import ClockSkew
 from market_data_pipeline.operator.conditions import Conditions
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.operator.filter import Filter
@@ -251,6 +252,19 @@ class Stream:
             _listed(by), column=column, reset=reset, first=first, wrap=wrap, ttl=ttl
         )
         return self.to(tracker, *backfill, name=name)
+
+    def clock_skew(
+        self,
+        *,
+        by: str | Sequence[str] = (),
+        bound: str | timedelta = "10ms",
+        correct: bool = False,
+        way: str | timedelta | None = None,
+        name: str | None = None,
+    ) -> Stream:
+        """Measure, and correct, the clock that received rows; see `ClockSkew`."""
+        component = ClockSkew(_listed(by), bound=bound, correct=correct, way=way)
+        return self.to(component, name=name)
 
     def map(self, fn: Callable[..., Any], *, on: Unit = "rows", name: str | None = None) -> Stream:
         """Apply a function to rows, batches or Polars frames; see `Map`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("SequenceOperator",)
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,12 @@ from market_data_pipeline.durations import duration_ns
 from market_data_pipeline.errors import SnapshotError
 from market_data_pipeline.kernels import sequence as layout
 from market_data_pipeline.operator.compaction import keep_rows
-from market_data_pipeline.operator.key_slots import key_slots_of
+from market_data_pipeline.operator.key_states import KeyStates
 from market_data_pipeline.operator.sequence_records import MISSING, gap_batch, gap_schema
 from market_data_pipeline.operator.watermarks import watermarks_of
 from market_data_pipeline.records import Schema
 
 if TYPE_CHECKING:
-    from market_data_pipeline.operator.key_slots import KeySlots
     from market_data_pipeline.operator.sequence import SequenceTracker
 
 _INT64: Final = np.iinfo(np.int64)
@@ -39,20 +38,24 @@ class SequenceOperator:
         self._column = settings.column
         self._context = context
         reset = {"lower": _INT64.max, "never": _INT64.min}.get(str(settings.reset))
-        self._forget = duration_ns(settings.forget)
         self._settings = np.array(
             [
                 int(settings.wrap or 0),
                 settings.reset if reset is None else reset,
                 _INT64.min if settings.first is None else settings.first,
                 duration_ns(settings.ttl),
-                self._forget,
+                duration_ns(settings.forget),
                 settings.most_gaps,
                 settings.duplicates == "drop",
             ],
             np.int64,
         )
-        self._states = np.zeros((1, layout.STATE), np.int64)
+        self._states = KeyStates(
+            settings.by,
+            words=layout.STATE,
+            highest=layout.HIGHEST,
+            forget_ns=duration_ns(settings.forget),
+        )
         self._nodes = np.empty((_FIRST_NODES, layout.NODE), np.int64)
         self._pool = np.array([-1, 0], np.int64)
         layout.chain_free_nodes(self._nodes, self._pool, 0)
@@ -63,7 +66,6 @@ class SequenceOperator:
         self._schema: Schema | None = None
         self._out_schema: Schema | None = None
         self._gap_schema: Schema | None = None
-        self._keys: KeySlots | None = None
         empty = np.empty(0, np.int64)
         self._saved = Snapshot(
             keyed={
@@ -124,13 +126,14 @@ class SequenceOperator:
 
     def snapshot(self) -> Snapshot:
         """Return the state of each key and its open gaps, oldest first."""
-        if self._keys is None:
+        if not self._states.bound:
             return self._saved
+        table = self._states.table
         slots: list[int] = []
         lists: list[int] = []
         words: list[npt.NDArray[np.int64]] = []
-        for slot in np.flatnonzero(self._states[:, 0]).tolist():
-            state = self._states[slot].copy()
+        for slot in np.flatnonzero(table[:, 0]).tolist():
+            state = table[slot].copy()
             gaps = [
                 (which, node)
                 for which, tail in enumerate(layout.TAILS, start=1)
@@ -144,13 +147,13 @@ class SequenceOperator:
                 wide[: layout.NODE] = self._nodes[node]
                 words.append(wide)
         symbols = self._context.symbols
-        groups, first, second = self._keys.saved(np.array(slots, np.int64), symbols)
-        table = np.stack(words) if words else self._saved.keyed["words"][:0]
+        groups, first, second = self._states.saved(np.array(slots, np.int64), symbols)
+        rows = np.stack(words) if words else self._saved.keyed["words"][:0]
         keyed = {
             "first": first,
             "second": second,
             "list": np.array(lists, np.int64),
-            "words": table,
+            "words": rows,
         }
         return Snapshot(groups, keyed, self._saved.scalars)
 
@@ -178,8 +181,8 @@ class SequenceOperator:
         if schema != self._schema:
             self._out_schema = schema.having(MISSING)
             self._gap_schema = gap_schema(schema, self._names)
-            if self._keys is None:
-                self._keys = key_slots_of(schema, self._names, self._context.node)
+            if not self._states.bound:
+                self._states.bind(schema, self._context.node)
                 self._load()
         self._schema = schema
 
@@ -189,11 +192,10 @@ class SequenceOperator:
         lists, words = saved["list"], saved["words"]
         if not len(lists):
             return
-        assert self._keys is not None  # noqa: S101 - bound just before
-        slots = self._keys.loaded(saved["first"], saved["second"], self._context.symbols)
-        self._make_room(int(slots.max()) + 1, len(lists))
+        slots = self._states.loaded(saved["first"], saved["second"], self._context.symbols)
+        self._make_nodes(len(lists))
         for slot, which, row in zip(slots.tolist(), lists.tolist(), words, strict=True):
-            state = self._states[slot]
+            state = self._states.table[slot]
             if which == 0:
                 state[:] = row
                 state[list(layout.HEADS)] = -1
@@ -212,12 +214,7 @@ class SequenceOperator:
                 state[tail] = node
             state[head] = node
 
-    def _make_room(self, slots: int, nodes: int) -> None:
-        if slots > len(self._states):
-            added = max(slots, 2 * len(self._states)) - len(self._states)
-            self._states = np.concatenate(
-                [self._states, np.zeros((added, layout.STATE), np.int64)]
-            )
+    def _make_nodes(self, nodes: int) -> None:
         if nodes >= self._pool[1]:
             begin = len(self._nodes)
             added = max(nodes + 1, begin)
@@ -231,43 +228,29 @@ class SequenceOperator:
         if len(self._keep) < rows:
             self._keep = np.empty(rows, np.bool_)
             self._records = np.empty((rows, layout.RECORD), np.int64)
-        assert self._keys is not None  # noqa: S101 - bound with the first rows
-        slots = self._slots_of(batch, self._keys)
         numbers = np.ascontiguousarray(batch.columns[self._column])
         times = np.ascontiguousarray(batch.times)
         watermarks, highest, bound = watermarks_of(batch)
         counts = self._counts
+        slots = self._states.slots(batch, int(counts[2]), self._drop)
         counts[:2] = 0
         begin = 0
         while True:
             begin = layout.follow_numbers(
-                *(self._states, self._nodes, self._pool, counts, slots, numbers, times),
+                *(self._states.table, self._nodes, self._pool, counts, slots, numbers, times),
                 *(watermarks, highest, bound, _NO_EDGES, self._settings, begin),
                 *(missing, self._keep, self._records),
             )
             if begin == rows:
                 return int(counts[0]), int(counts[1])
             highest = int(counts[2]) + bound
-            self._make_room(0, 1)
-
-    def _slots_of(self, batch: Batch, keys: KeySlots) -> npt.NDArray[Any]:
-        if keys.crowded(len(batch)):
-            # What would be taken for new when its next row comes need not be kept.
-            highest = self._states[:, layout.HIGHEST]
-            limit = int(self._counts[2])
-            live = (self._states[:, 0] != 0) & (highest > limit - self._forget)
-            self._drop(np.flatnonzero((self._states[:, 0] != 0) & ~live))
-            kept = keys.compact(live)
-            self._states[: len(kept)] = self._states[kept]
-            self._states[len(kept) :] = 0
-        slots = keys.slots(batch)
-        self._make_room(keys.used(batch), 0)
-        return slots
+            self._make_nodes(1)
 
     def _drop(self, slots: npt.NDArray[np.int64]) -> None:
+        table = self._states.table
         for tail in layout.TAILS:
-            for slot in slots[self._states[slots, tail] >= 0].tolist():
-                for node in self._nodes_from(int(self._states[slot, tail])):
+            for slot in slots[table[slots, tail] >= 0].tolist():
+                for node in self._nodes_from(int(table[slot, tail])):
                     self._nodes[node, layout.NEWER] = self._pool[0]
                     self._pool[0] = node
                     self._pool[1] += 1

@@ -43,6 +43,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "assign": ("operator.assign", "Assign"),
             "bars": ("operator.bars", "Bars"),
             "batch": ("batcher.batch", "BatchRows"),
+            "clock_skew": ("operator.clock_skew", "ClockSkew"),
             "conditions": ("operator.conditions", "Conditions"),
             "dedupe": ("operator.dedupe", "Dedupe"),
             "filter": ("operator.filter", "Filter"),

@@ -223,7 +223,7 @@ def test_keys_that_are_gone_take_no_room() -> None:
         columns: Any = {"ts_event": numbers, "price": numbers // 2, "sequence": 3 * numbers}
         for batch in batches_of(columns):
             operator.process(batch)
-    assert len(operator._states) <= 65_536
+    assert len(operator._states.table) <= 65_536
     assert len(operator._nodes) <= 65_536
 
 
