@@ -75,11 +75,21 @@ class ClockSkewOperator:
         received = np.ascontiguousarray(batch.columns[RECEIVED])
         offsets, skewed = np.empty(rows, np.int64), np.empty(rows, np.bool_)
         slots = self._states.slots(batch, int(self._counts[1]))
+        watermarks, highest, bound = watermarks_of(batch)
         self._counts[0] = 0
         layout.follow_clocks(
-            *(self._states.table, self._counts, slots),
-            *(np.ascontiguousarray(batch.times), received),
-            *(*watermarks_of(batch), self._settings, offsets, skewed, self._records),
+            self._states.table,
+            self._counts,
+            slots,
+            np.ascontiguousarray(batch.times),
+            received,
+            watermarks,
+            highest,
+            bound,
+            self._settings,
+            offsets,
+            skewed,
+            self._records,
         )
         columns = {**batch.columns, OFFSET.name: offsets, SKEWED.name: skewed}
         if self._correct:
