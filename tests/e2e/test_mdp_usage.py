@@ -19,6 +19,7 @@ COMMANDS = (
     "validate",
     "graph",
     "inspect",
+    "check",
     "diff",
     "replay",
     "list",

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("Profile", "Reject", "TimeProfile", "profile_of")
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,7 +86,14 @@ class Profile:
     gaps: Gaps | None
 
 
-def profile_of(reader: FileReader, symbols: SymbolTable, *, limit: int = 10) -> Profile:
+def profile_of(
+    reader: FileReader,
+    symbols: SymbolTable,
+    *,
+    limit: int = 10,
+    ids: bool = True,
+    watch: Callable[[Batch], None] | None = None,
+) -> Profile:
     """Read a file to its end and tell what was in it.
 
     Memory grows with the number of symbols only; see `SequenceCheck` for identifiers.
@@ -95,6 +102,8 @@ def profile_of(reader: FileReader, symbols: SymbolTable, *, limit: int = 10) -> 
         reader: The open file.
         symbols: The table the reader's codes point into.
         limit: Most rejected rows and gaps to describe.
+        ids: Whether to look for rows that repeat an identifier.
+        watch: Called with each batch, in order.
 
     Raises:
         InputError: If the file is damaged.
@@ -103,7 +112,7 @@ def profile_of(reader: FileReader, symbols: SymbolTable, *, limit: int = 10) -> 
     from market_data_pipeline.kernels.profile_times import WORDS, profile_times
 
     schema = reader.schema
-    id_column = next((name for name in _IDS if name in schema), None)
+    id_column = next((name for name in _IDS if name in schema), None) if ids else None
     number_column = next((n for n in _NUMBERS if n in schema and schema[n].kind is Kind.INT), None)
     times = np.zeros((1, WORDS), np.int64)
     rejected: Counter[str] = Counter()
@@ -114,8 +123,10 @@ def profile_of(reader: FileReader, symbols: SymbolTable, *, limit: int = 10) -> 
                 times = _with_room(times, len(symbols) + 1)
                 profile_times(batch.times, batch["symbol"], times)
                 if id_column or number_column:
-                    ids, numbers = _known(batch, id_column), _known(batch, number_column)
-                    check.add(batch["symbol"], batch.times, ids, numbers)
+                    known = _known(batch, id_column), _known(batch, number_column)
+                    check.add(batch["symbol"], batch.times, *known)
+                if watch is not None:
+                    watch(batch)
             _count_rejected(reader, rejected, first_rejected, limit)
         _count_rejected(reader, rejected, first_rejected, limit)
         return Profile(

@@ -33,6 +33,11 @@ _OPTION_OF: Final = {
     "batch_rows": "--batch-rows",
     "speed": "--speed",
     "table": "--table",
+    "stale": "--stale",
+    "price_band": "--band",
+    "outlier": "--outlier",
+    "key": "--key",
+    "ttl": "--within",
 }
 FORMATS: Final = ("auto", "csv", "parquet", "arrow", "lean", "binance")
 

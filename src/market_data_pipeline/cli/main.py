@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "validate": "Check a pipeline without running it.",
     "graph": "Draw a pipeline.",
     "inspect": "Tell what is in files of trades or quotes, and what is wrong with it.",
+    "check": "Check the quality of files of trades or quotes.",
     "diff": "Tell whether two files of bars differ, and where.",
     "why": "Explain the bar at a time, or why there is none.",
     "replay": "Print the rows of a file as they came, at any speed.",
@@ -39,7 +40,8 @@ _COMMANDS: Final = {
 _EPILOG: Final = """\b
 Exit codes:
   0    fine
-  1    failed while running (and: the files given to `diff` differ, `why` finds no bar)
+  1    failed while running (and: the files given to `diff` differ, `why` finds no bar,
+       `check` found what --fail-on names)
   2    wrong usage or config; nothing was run
   130  interrupted
 

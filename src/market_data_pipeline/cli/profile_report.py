@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("profile_dict", "profile_text")
+__all__ = (
+    "gaps_dict",
+    "gaps_text",
+    "order_text",
+    "profile_dict",
+    "profile_text",
+    "rows_text",
+)
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -46,7 +53,7 @@ def profile_dict(place: str, size: int, profile: Profile, *, limit: int) -> dict
         "rejected": dict(profile.rejected),
         "first_rejected": [asdict(reject) for reject in profile.first_rejected],
         **(_times_dict(profile.whole) if profile.whole else {}),
-        "gaps": _gaps_dict(profile),
+        "gaps": gaps_dict(profile),
         "duplicates": {
             "column": profile.id_column,
             "rows": profile.duplicates,
@@ -74,7 +81,8 @@ def _times_dict(times: TimeProfile) -> dict[str, Any]:
     }
 
 
-def _gaps_dict(profile: Profile) -> dict[str, Any]:
+def gaps_dict(profile: Profile) -> dict[str, Any]:
+    """Return what is missing in the sequence numbers as plain data."""
     gaps = profile.gaps
     if gaps is None:
         return {"column": None, "why_not": _NO_NUMBERS}
@@ -105,9 +113,9 @@ def profile_text(place: str, size: int, profile: Profile, *, limit: int) -> str:
     facts = [
         ("kind", f"{profile.schema.name}s, {format_bytes(size)}"),
         ("columns", columns),
-        ("rows", _rows_text(profile)),
+        ("rows", rows_text(profile)),
         *(_times_facts(profile.whole) if profile.whole else []),
-        ("gaps", _gaps_text(profile)),
+        ("gaps", gaps_text(profile)),
         ("duplicates", _duplicates_text(profile)),
     ]
     width = max(len(name) for name, _ in facts)
@@ -122,7 +130,8 @@ def profile_text(place: str, size: int, profile: Profile, *, limit: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows_text(profile: Profile) -> str:
+def rows_text(profile: Profile) -> str:
+    """Return in words how many rows there are, and how many could not be taken."""
     text = f"{format_count(profile.rows_read)} of {format_rows(len(profile.symbols), 'symbol')}"
     if not profile.rejected:
         return text + ", none rejected"
@@ -131,14 +140,6 @@ def _rows_text(profile: Profile) -> str:
 
 
 def _times_facts(times: TimeProfile) -> list[tuple[str, str]]:
-    order = "none: times never run backwards"
-    if times.out_of_order:
-        share = 100 * times.out_of_order / times.rows
-        worst = format_span(times.worst_disorder_ns)
-        order = (
-            f"{format_rows(times.out_of_order)} ({share:.2g} %), at worst {worst} behind; "
-            f"`--out-of-order {worst}` makes none of them late"
-        )
     silence = "none: all rows have one time"
     if times.silence_ns:
         begin, end = format_time(times.silence_start), format_time(times.silence_end)
@@ -146,12 +147,25 @@ def _times_facts(times: TimeProfile) -> list[tuple[str, str]]:
     return [
         ("first", str(format_time(times.first))),
         ("last", f"{format_time(times.last)} ({format_span(times.last - times.first)} later)"),
-        ("out of order", order),
+        ("out of order", order_text(times)),
         ("longest silence", silence),
     ]
 
 
-def _gaps_text(profile: Profile) -> str:
+def order_text(times: TimeProfile) -> str:
+    """Return in words how far rows are out of the order of event time."""
+    if not times.out_of_order:
+        return "none: times never run backwards"
+    share = 100 * times.out_of_order / times.rows
+    worst = format_span(times.worst_disorder_ns)
+    return (
+        f"{format_rows(times.out_of_order)} ({share:.2g} %), at worst {worst} behind; "
+        f"`--out-of-order {worst}` makes none of them late"
+    )
+
+
+def gaps_text(profile: Profile) -> str:
+    """Return in words what is missing in the sequence numbers."""
     gaps = profile.gaps
     if gaps is None:
         return f"not looked for: {_NO_NUMBERS}"

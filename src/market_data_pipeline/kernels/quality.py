@@ -214,7 +214,7 @@ def check_rows(
             reached.
         masks: (n,), written: the bits of the checks that a row fails.
         notes: (n,), written where a row fails: what it was held against, for the first
-            rejecting check it fails, or else the first check it fails.
+            rejecting check it fails, or else the last check it fails.
         begin: The row to begin with.
 
     Returns:
@@ -336,8 +336,11 @@ def check_rows(
                     slots[base + _FILLED + side] += 1
 
         if mask:
-            told = ends or mask
-            told &= -told
+            told = ends & -ends
+            if not ends:
+                told = np.int64(IS_OUTLIER)
+                while not told & mask:
+                    told >>= 1
             note = np.int64(0)
             if told == IS_OUT_OF_SEQUENCE:
                 note = latest

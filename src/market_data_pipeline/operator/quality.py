@@ -26,7 +26,9 @@ from market_data_pipeline.operator.quality_checks import (
     columns_of,
 )
 from market_data_pipeline.operator.quality_operator import QualityOperator
+from market_data_pipeline.operator.quality_rows import RowChecks
 from market_data_pipeline.records import Field, Flaw, Kind, Schema
+from market_data_pipeline.symbols import SymbolTable
 
 _Settings: TypeAlias = Mapping[str, Any]
 
@@ -150,12 +152,20 @@ class Quality:
 
     def build(self, context: NodeContext) -> QualityOperator:
         """Make the running half."""
-        return QualityOperator(
-            context,
-            checks=[check for name in _NAMES if (check := getattr(self, name)) is not None],
+        return QualityOperator(context, self.row_checks(context.symbols), self.enabled)
+
+    def row_checks(self, symbols: SymbolTable) -> RowChecks:
+        """Return the checks by themselves, for who only wants to know.
+
+        Args:
+            symbols: The symbol table of the run.
+        """
+        return RowChecks(
+            [getattr(self, name) for name in _NAMES],
             enabled=self.enabled,
             rejecting=self.rejecting,
             ttl_ns=duration_ns(self.ttl),
+            symbols=symbols,
         )
 
 

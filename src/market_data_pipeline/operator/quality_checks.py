@@ -11,6 +11,7 @@ __all__ = (
     "SettingsOf",
     "Stale",
     "check_fits",
+    "columns_needed",
     "columns_of",
     "kernel_settings",
     "sides_of",
@@ -199,12 +200,8 @@ def sides_of(schema: Schema) -> tuple[str, ...]:
     return ("price",) if "price" in schema else ()
 
 
-def check_fits(schema: Schema, checks: Flaw, node: str) -> None:
-    """Do nothing if the rows have all columns that the checks look at.
-
-    Raises:
-        SchemaError: If one is missing or no fixed-point number, or rows have no time.
-    """
+def columns_needed(schema: Schema, checks: Flaw) -> list[str]:
+    """Return the columns that must be there for the checks; of quotes or of trades."""
     sides = sides_of(schema)
     needed: list[str] = []
     if checks & _OF_QUOTES:
@@ -213,11 +210,25 @@ def check_fits(schema: Schema, checks: Flaw, node: str) -> None:
         needed += sides or ("price",)
     if checks & Flaw.ZERO_SIZE and not any(size_of(name) in schema for name in sides):
         needed += map(size_of, sides or ("price",))
-    _check_fixed(schema, needed, node)
     if checks & Flaw.CLOCK_SKEW:
-        check_columns(schema, ["ts_recv"], node)
+        needed.append("ts_recv")
     if checks & _OF_SYMBOLS:
-        check_columns(schema, ["symbol"], node)
+        needed.append("symbol")
+    return list(dict.fromkeys(needed))
+
+
+def check_fits(schema: Schema, checks: Flaw, node: str) -> None:
+    """Do nothing if the rows have all columns that the checks look at.
+
+    Raises:
+        SchemaError: If one is missing or no fixed-point number, or rows have no time.
+    """
+    needed = columns_needed(schema, checks)
+    check_columns(schema, needed, node)
+    for name in needed:
+        if name.endswith(("price", "size")) and schema[name].kind is not Kind.FIXED:
+            msg = f"`{node}` needs `{name}` as a fixed-point number, was {schema[name]}"
+            raise SchemaError(msg, node=node)
     if not schema.time:
         msg = f"`{node}` needs an event time, and {schema.name} rows have none"
         raise SchemaError(msg, node=node)
@@ -241,7 +252,7 @@ def kernel_settings(checks: Iterable[object], ttl_ns: int) -> dict[str, int]:
     """Return the settings of checks in whole numbers, as `kernels.quality` takes them.
 
     Args:
-        checks: The checks that are made.
+        checks: The checks; those without settings are passed over.
         ttl_ns: How long a symbol is remembered.
     """
     found = {"ttl": ttl_ns}
@@ -264,12 +275,3 @@ def kernel_settings(checks: Iterable[object], ttl_ns: int) -> dict[str, int]:
 def size_of(price: str) -> str:
     """Return the name of the size that goes with a price."""
     return price.removesuffix("price") + "size"
-
-
-def _check_fixed(schema: Schema, names: Iterable[str], node: str) -> None:
-    names = list(names)
-    check_columns(schema, names, node)
-    for name in names:
-        if schema[name].kind is not Kind.FIXED:
-            msg = f"`{node}` needs `{name}` as a fixed-point number, was {schema[name]}"
-            raise SchemaError(msg, node=node)

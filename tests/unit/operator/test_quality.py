@@ -258,7 +258,7 @@ def test_state_is_bounded_by_the_symbols_alive() -> None:
         }
         plain = batches_of({**columns, "symbol": [0] * 1_000}, schema=schema)[0]
         operator.process(Batch(schema, columns, symbols, plain.progress))
-    assert len(operator._memory.slots) <= 1_024 * operator._memory.width
+    assert len(operator._checks.memory.slots) <= 1_024 * operator._checks.memory.width
     assert len(operator.snapshot().key_groups) == 100
 
 
