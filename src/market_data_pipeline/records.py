@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = (
     "BAR",
+    "CERTIFICATE",
     "DEFAULT_SCALE",
     "QUOTE",
     "QUOTE_BAR",
@@ -209,6 +210,27 @@ QUOTE: Final = Schema(
 )
 """The best bid and the best ask; a side that is empty is `UNDEFINED` in price and size."""
 
+CERTIFICATE: Final = (
+    Field("is_final", Kind.BOOL),
+    Field("revision", Kind.INT),
+    Field("late_count", Kind.INT),
+    Field("missing_seq", Kind.INT),
+    Field("gap_ns", Kind.INT),
+    Field("coverage", Kind.FLOAT),
+    Field("feed_state", Kind.ARROW, arrow=pa.string()),
+    Field("session", Kind.ARROW, arrow=pa.date32()),
+)
+"""What a bar says of itself.
+
+`is_final` is true if the bar can change no more. `revision` counts how often it was given
+out otherwise before. `late_count` is how many of its rows came after its window had
+ended, `missing_seq` how many rows of the feed's numbering are missing in it (`UNDEFINED`
+if nobody tracks them), `gap_ns` for how long of its window the feed was cut off and
+`coverage` the share of the window for which it was not. `feed_state` is the worst state
+of the feed in the window and `session` the date of the trading session (null without a
+calendar).
+"""
+
 BAR: Final = Schema(
     "bar",
     (
@@ -217,6 +239,7 @@ BAR: Final = Schema(
         Field("ts_close", Kind.TIME),
         *_fixed("open", "high", "low", "close", "volume", "vwap"),
         Field("count", Kind.INT),
+        *CERTIFICATE,
     ),
     time="ts_open",
 )
@@ -224,7 +247,7 @@ BAR: Final = Schema(
 
 `open` and `close` are the prices first and last in event time (rows of one instant: in
 order of arrival). `vwap` is rounded half to even at its scale, `UNDEFINED` if the volume
-is zero.
+is zero. After `count` follow the columns of `CERTIFICATE`.
 """
 
 QUOTE_BAR: Final = Schema(
@@ -236,6 +259,7 @@ QUOTE_BAR: Final = Schema(
         *_fixed("bid_open", "bid_high", "bid_low", "bid_close"),
         *_fixed("ask_open", "ask_high", "ask_low", "ask_close"),
         Field("count", Kind.INT),
+        *CERTIFICATE,
     ),
     time="ts_open",
 )

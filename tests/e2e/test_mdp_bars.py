@@ -21,9 +21,12 @@ ts_event,symbol,price,size
 2024-05-06T09:30:00.300Z,A,9.0,9
 """
 BARS = """\
-symbol,ts_open,ts_close,open,high,low,close,volume,vwap,count
-A,2024-05-06T09:30:00.000000000Z,2024-05-06T09:30:01.000000000Z,1.5,1.75,1.25,1.75,4.0,1.5,3
-A,2024-05-06T09:30:02.000000000Z,2024-05-06T09:30:03.000000000Z,1.0,1.0,1.0,1.0,4.0,1.0,1
+symbol,ts_open,ts_close,open,high,low,close,volume,vwap,count,is_final,revision,late_count,\
+missing_seq,gap_ns,coverage,feed_state,session
+A,2024-05-06T09:30:00.000000000Z,2024-05-06T09:30:01.000000000Z,1.5,1.75,1.25,1.75,4.0,1.5,3,\
+true,0,0,,0,1,live,
+A,2024-05-06T09:30:02.000000000Z,2024-05-06T09:30:03.000000000Z,1.0,1.0,1.0,1.0,4.0,1.0,1,\
+true,0,0,,0,1,live,
 """
 BAD = """\
 ts_event,symbol,price,size

@@ -30,8 +30,16 @@ def bars(count: int, *, seed: int = 1) -> Batch:
             columns[field.name] = random.integers(0, len(SYMBOLS), count).astype(np.int32)
         elif field.kind is Kind.FIXED:
             columns[field.name] = random.integers(-(10**15), 10**15, count)
+        elif field.kind is Kind.BOOL:
+            columns[field.name] = np.ones(count, np.bool_)
+        elif field.kind is Kind.FLOAT:
+            columns[field.name] = random.random(count)
+        elif field.kind is Kind.ARROW:
+            one = "live" if field.name == "feed_state" else None
+            columns[field.name] = pa.array([one] * count, field.arrow)
         else:
             columns[field.name] = random.integers(1, 1000, count)
+    columns["missing_seq"][::7] = UNDEFINED
     columns["vwap"][::5] = UNDEFINED
     return Batch.from_columns(BAR, columns, SYMBOLS)
 

@@ -105,6 +105,11 @@ class SessionTable:
         """Dates of their sessions, (n,) int32 days since 1970-01-01."""
         return self.sessions.session
 
+    @property
+    def covered(self) -> tuple[int, int]:
+        """The first time that can be looked up, and the first after it that cannot."""
+        return self._from_ns, self._to_ns
+
     def cover(self, low_ns: int, high_ns: int) -> bool:
         """See to it that all times from `low_ns` to `high_ns` can be looked up.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 With --json the last line of standard output is one object: rows_in, rows_out, late,
 rejected, seconds (from opening the input to the output being published),
-rows_per_second, output; and every, interrupted, covers_up_to, balanced, ledger.
+rows_per_second, output; and every, outside, interrupted, covers_up_to, balanced, ledger.
 
 \b
 Exit codes:
@@ -63,6 +63,20 @@ Examples:
     "minus this; a bar is done once the watermark reaches its end, and a row that comes "
     "after that is late: counted, in no bar. `mdp inspect` tells what a file needs.",
 )
+@click.option(
+    "--lateness",
+    default="0s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long after its end a bar still takes rows; it is published once it can "
+    "change no more. Later rows are late.",
+)
+@click.option(
+    "--calendar",
+    metavar="NAME",
+    help="Trading calendar, as XNYS: bars start at the opens of its sessions and are cut at "
+    "their closes, 1d is one bar a session; rows outside the sessions are counted, in no bar.",
+)
 @range_options
 @click.option(
     "--prices",
@@ -83,6 +97,8 @@ def command(
     table: str,
     overwrite: bool,  # noqa: FBT001
     out_of_order: str,
+    lateness: str,
+    calendar: str | None,
     start: str | None,
     end: str | None,
     prices: str | None,
@@ -105,7 +121,8 @@ def command(
     check_apart(inputs, {option: path for option, path in outputs.items() if path is not None})
     with naming_options():
         source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
-        bars = find("operator", "bars")(every=every)
+        final = {} if lateness == "0s" else {"lateness": lateness, "revisions": "final"}
+        bars = find("operator", "bars")(every=every, calendar=calendar, **final)
         sink = sink_for(output, overwrite=overwrite, prices=prices, table=table)
     dag = Dag("bars")
     dag.add(source, name="input")
@@ -124,6 +141,7 @@ def command(
         "rows_out": result.ledger["output"].rows_out,
         "output": output,
         "every": every,
+        "outside": result.ledger["bars"].reasons.get("outside", 0),
     }
     if as_json:
         print_json(done)
@@ -147,6 +165,8 @@ def _report(result: RunResult, done: dict[str, Any], dag: Dag) -> str:
             f"late, in no bar: {format_rows(done['late'])}; raise --out-of-order, "
             "or keep them with --late FILE"
         )
+    if done["outside"]:
+        lines.append(f"outside the sessions, in no bar: {format_rows(done['outside'])}")
     if done["rejected"] and "rejected" not in dag.nodes:
         lines.append(
             f"could not be taken: {format_rows(done['rejected'])}; see why with "

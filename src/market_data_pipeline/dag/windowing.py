@@ -1,11 +1,11 @@
-"""Open tumbling windows of event time, for any kernel that keeps a slot per key."""
+"""Windows of event time that are open or revisable, for a kernel that keeps a slot per key."""
 
 from __future__ import annotations
 
-__all__ = ("TumblingWindows",)
+__all__ = ("NONE", "Sessions", "TumblingWindows", "WindowGrid")
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,65 +21,156 @@ Kernel: TypeAlias = Callable[..., Any]
 
 _FIRST_WINDOWS: Final = 4
 _FIRST_SLOTS: Final = 64
-_OUT_SLOTS: Final = 8_192
+# Rows of `out` must not start at one address modulo a power of two: the cache could not
+# hold a column of it.
+_OUT_SLOTS: Final = 8_192 + 72
+_CACHE_LINE: Final = 64
+
+NONE: Final[Int64s] = np.empty(0, np.int64)
+"""A column that the rows do not have."""
 
 
-class TumblingWindows:
-    """The windows `[start, start + width)` that are open, with a slot per key in each.
-
-    Two kernels do the work: `take` puts rows into slots and `close` gives up the slots
-    of windows that end at or before a watermark; see `kernels.windows` for the arrays
-    they share. This class owns the arrays and makes room when a kernel runs out.
+class Sessions(Protocol):
+    """What divides time into intervals that windows are anchored to and cut at.
 
     Attributes:
-        taken: Rows taken into windows so far.
-        watermark: Event-time progress so far, nanoseconds.
+        table: (SESSION, n) int64, ascending: first time of an interval, first time after
+            it, what its windows are anchored to, and where they are cut.
+        first: First time for which the table is complete.
+        stop: First time for which it is not any more.
+    """
+
+    table: Int64s
+    first: int
+    stop: int
+
+    def cover(self, time: int) -> None:
+        """Complete the table so that `first <= time < stop`."""
+        ...
+
+
+class WindowGrid:
+    """Where windows start and end.
+
+    Attributes:
+        width: Width of a window, nanoseconds, > 0.
+        origin: A start of a window, `0 <= origin < width`; of no meaning with sessions.
+        lateness: How long a window that has ended can be revised, nanoseconds, >= 0.
+        sessions: What windows are anchored to and cut at; None for none.
     """
 
     def __init__(
         self,
         width_ns: int,
         *,
-        out_columns: int,
+        origin_ns: int = 0,
+        lateness_ns: int = 0,
+        sessions: Sessions | None = None,
+    ) -> None:
+        if width_ns <= 0:
+            msg = f"a window's width must be positive, was {width_ns} ns"
+            raise ConfigError(msg, parameter="every")
+        self.width = width_ns
+        self.origin = origin_ns % width_ns
+        self.lateness = lateness_ns
+        self.sessions = sessions
+
+    def edge(self, watermark: int) -> int:
+        """Return the start of the first window that can still change at a watermark."""
+        if watermark in {TIME_MIN, TIME_MAX}:
+            return watermark
+        if self.sessions is None:
+            time = max(watermark, TIME_MIN + self.lateness) - self.lateness
+            return max(time - (time - self.origin) % self.width, TIME_MIN)
+        return int(self.edges(np.array([watermark], np.int64))[0])
+
+    def edges(self, watermarks: Int64s) -> Int64s:
+        """Return `edge` of each watermark, (n,) int64; none may be the largest time."""
+        times = np.maximum(watermarks, TIME_MIN + self.lateness) - self.lateness
+        if self.sessions is None:
+            # Before the lowest window there is nothing to wrap round to.
+            times = np.maximum(times, TIME_MIN + self.width + self.origin)
+            starts: Int64s = times - (times - self.origin) % self.width
+            return starts
+        known = times[times > TIME_MIN]
+        if not len(known):
+            return times
+        self.cover(int(known.min()))
+        self.cover(int(known.max()))
+        opens, closes, anchors, _ = self.sessions.table
+        if not len(opens):
+            return times
+        at = np.minimum(np.searchsorted(closes, times, side="right"), len(closes) - 1)
+        inside = (opens[at] <= times) & (times < closes[at])
+        return np.where(inside, times - (times - anchors[at]) % self.width, times)
+
+    def cover(self, time: int) -> None:
+        """Know the sessions around a time."""
+        sessions = self.sessions
+        if sessions is not None and not sessions.first <= time < sessions.stop:
+            sessions.cover(time)
+
+    def scalars(self) -> dict[str, int]:
+        """Return what a state must agree with."""
+        return {"width": self.width, "origin": self.origin, "lateness": self.lateness}
+
+
+class TumblingWindows:
+    """The windows `[start, end)` that may still change, with a slot per key in each.
+
+    Two kernels do the work: `take` puts rows into slots and `close` works off what is due
+    at a watermark; see `kernels.windows` for the arrays they share. This class owns the
+    arrays and makes room when a kernel runs out.
+
+    Attributes:
+        grid: Where windows start and end.
+        taken: Rows taken into windows so far.
+        watermark: Event-time progress so far, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        grid: WindowGrid,
+        *,
         take: Kernel,
         close: Kernel,
         symbols: SymbolTable,
-        origin_ns: int = 0,
+        kind: int = 0,
+        mode: int = layout.MODE_UPSERT,
     ) -> None:
         """Make an empty table.
 
         Args:
-            width_ns: Width of a window in nanoseconds, > 0.
-            out_columns: Columns of a closed slot.
+            grid: Where windows start and end.
             take: Kernel that takes rows.
             close: Kernel that closes windows.
             symbols: Names of the keys.
-            origin_ns: A start of a window; windows are aligned to it.
-
-        Raises:
-            ConfigError: If the width is not positive.
+            kind: What the kernel shall keep in a slot.
+            mode: How revisions are given out, `MODE_*` of `kernels.windows`.
         """
-        if width_ns <= 0:
-            msg = f"a window's width must be positive, was {width_ns} ns"
-            raise ConfigError(msg, parameter="every")
+        self.grid = grid
         self._take = take
         self._close = close
         self._symbols = symbols
-        self._width = width_ns
-        self._origin = origin_ns % width_ns
-        self._meta = np.zeros(layout.META, np.int64)
-        self._meta[layout.META_WIDTH] = width_ns
-        self._meta[layout.META_ORIGIN] = self._origin
-        self._meta[layout.META_TRIGGER] = TIME_MAX
-        self._meta[layout.META_CURRENT_ROW] = -1
-        self._meta[layout.META_FREE_SLOT] = -1
-        self._meta[layout.META_HIGHEST] = TIME_MIN
-        self._meta[layout.META_KEYS] = 64
-        self._table = np.full((_FIRST_WINDOWS, 4), -1, np.int64)
+        self._intervals = np.empty((layout.SESSION, 0), np.int64)
+        meta = self._meta = np.zeros(layout.META, np.int64)
+        meta[layout.META_WIDTH] = grid.width
+        meta[layout.META_ORIGIN] = grid.origin
+        meta[layout.META_LATENESS] = grid.lateness
+        meta[layout.META_MODE] = mode
+        meta[layout.META_KIND] = kind
+        meta[layout.META_TRIGGER] = TIME_MAX
+        meta[layout.META_CURRENT_ROW] = -1
+        meta[layout.META_FREE_SLOT] = -1
+        meta[layout.META_RESUME] = -1
+        meta[layout.META_HIGHEST] = TIME_MIN
+        meta[layout.META_KEYS] = 64
+        meta[layout.META_CALENDAR] = grid.sessions is not None
+        self._table = np.full((_FIRST_WINDOWS, layout.TABLE), -1, np.int64)
         self._places = np.full(2 * _FIRST_WINDOWS, -1, np.int32)
         self._index = np.full(_FIRST_WINDOWS * 64, -1, np.int32)
-        self._slots = np.zeros(_FIRST_SLOTS * layout.SLOT, np.int64)
-        self._out = np.empty((out_columns, _OUT_SLOTS), np.int64)
+        self._slots = _aligned_slots(_FIRST_SLOTS)
+        self._out = np.empty((layout.OUT, _OUT_SLOTS), np.int64)
         self._given = 0
         self._late = np.empty(0, np.int64)
         self.taken = 0
@@ -90,47 +181,49 @@ class TumblingWindows:
         """True if a sum in a slot left its range."""
         return bool(self._meta[layout.META_OVERFLOW])
 
-    def closed_edge(self, watermark: int) -> int:
-        """Return the start of the first window that is still open at a watermark."""
-        if watermark in {TIME_MIN, TIME_MAX}:
-            return watermark
-        return max(watermark - (watermark - self._origin) % self._width, TIME_MIN)
-
-    def take(self, batch: Batch, *columns: Int64s) -> tuple[Int64s, Int64s]:
-        """Take rows, closing windows as the watermark passes over them.
+    def take(
+        self,
+        batch: Batch,
+        a: Int64s,
+        b: Int64s,
+        missing: Int64s = NONE,
+        updates: Int64s = NONE,
+    ) -> tuple[Int64s, Int64s]:
+        """Take rows, giving slots out as the watermark passes over their windows.
 
         Args:
             batch: The rows, for their event times, symbol codes and watermarks.
-            columns: What else the kernel reads, (n,) each.
+            a: (n,) first of the values that the kernel reads.
+            b: (n,) second of them.
+            missing: (n,) rows missing before each row, or (0,).
+            updates: (n,) masks of what each row counts for, or (0,).
 
         Returns:
-            The closed slots, (columns, m) int64, ascending by window start; and the
-            positions of late rows, (l,) int64.
+            The slots given out, (OUT, m) int64, as `kernels.windows` says; and the rows
+            not taken, (l,) int64: `i` if row i is late, `~i` if it is outside the sessions.
         """
         progress = batch.progress
         times = batch.times
         if progress is None:
             progress = Progress(TIME_MIN, 0, TIME_MIN, np.full(len(times), TIME_MIN, np.int64))
-        clocks = times if progress.column is None else progress.column
+        clocks = NONE if progress.column is None else progress.column
         self._make_keys()
         self._set_clock(progress)
-        times = np.ascontiguousarray(times)
-        clocks = np.ascontiguousarray(clocks)
-        codes = np.ascontiguousarray(batch.columns["symbol"])
-        columns = tuple(np.ascontiguousarray(column) for column in columns)
+        columns = [
+            np.ascontiguousarray(column)
+            for column in (clocks, times, batch.columns["symbol"], a, b, missing, updates)
+        ]
         meta = self._meta
         meta[layout.META_LATE] = 0
         if len(self._late) < len(times):
             self._late = np.empty(max(len(times), 1_024), np.int64)
-        closed: list[Int64s] = []
+        given: list[Int64s] = []
         position, reason = 0, layout.NEEDS_OUT
         while reason != layout.ALL_TAKEN:
             position, reason = self._take(
                 position,
-                clocks,
-                times,
-                codes,
                 *columns,
+                self._intervals,
                 meta,
                 self._table,
                 self._places,
@@ -140,30 +233,32 @@ class TumblingWindows:
                 self._late,
             )
             if reason == layout.NEEDS_OUT:
-                closed.append(self._drain())
+                given.append(self._drain())
             elif reason == layout.NEEDS_SLOTS:
-                self._slots = np.concatenate([self._slots, np.zeros_like(self._slots)])
+                self._grow_slots(2 * len(self._slots) // layout.SLOT)
             elif reason == layout.NEEDS_WINDOWS:
                 self._double_windows()
+            elif reason == layout.NEEDS_SESSIONS:
+                self._cover(int(times[position]))
         late = self._late[: meta[layout.META_LATE]].copy()
         self.taken += len(times) - len(late)
         if progress.end > self.watermark:
-            closed.extend(self._advance(progress.end))
+            given.extend(self._advance(progress.end))
         if meta[layout.META_OUT] > self._given:
-            closed.append(self._drain())
-        return self._joined(closed), late
+            given.append(self._drain())
+        return self._joined(given), late
 
     def advance(self, watermark: int) -> Int64s:
-        """Close the windows that end at or before a watermark; (columns, m) int64."""
+        """Work off what is due at a watermark; (OUT, m) int64."""
         if watermark <= self.watermark:
             return self._joined([])
-        closed = self._advance(watermark)
+        given = self._advance(watermark)
         if self._meta[layout.META_OUT] > self._given:
-            closed.append(self._drain())
-        return self._joined(closed)
+            given.append(self._drain())
+        return self._joined(given)
 
     def finish(self) -> Int64s:
-        """Close every window, (columns, m) int64."""
+        """Give out every window for good, (OUT, m) int64."""
         return self.advance(TIME_MAX)
 
     def _advance(self, watermark: int) -> list[Int64s]:
@@ -171,7 +266,7 @@ class TumblingWindows:
         bound = int(self._meta[layout.META_BOUND])
         if watermark < TIME_MAX and watermark + bound < self._meta[layout.META_TRIGGER]:
             return []
-        closed = []
+        given = []
         while not self._close(
             watermark,
             self._meta,
@@ -181,26 +276,27 @@ class TumblingWindows:
             self._slots,
             self._out,
         ):
-            closed.append(self._drain())
-        return closed
+            given.append(self._drain())
+        return given
 
     def _drain(self) -> Int64s:
-        """Give the slots closed since the last time, without copying them."""
+        """Give the slots given out since the last time, without copying them."""
         stop = int(self._meta[layout.META_OUT])
-        closed = self._out[:, self._given : stop]
-        if stop < _OUT_SLOTS:
+        given = self._out[:, self._given : stop]
+        if stop + 1 < _OUT_SLOTS:
             self._given = stop
         else:
+            # A retraction and what replaces it take two.
             self._out = np.empty_like(self._out)
             self._given = self._meta[layout.META_OUT] = 0
-        return closed
+        return given
 
-    def _joined(self, closed: Sequence[Int64s]) -> Int64s:
-        if len(closed) == 1:
-            return closed[0]
-        if not closed:
+    def _joined(self, given: Sequence[Int64s]) -> Int64s:
+        if len(given) == 1:
+            return given[0]
+        if not given:
             return self._out[:, :0]
-        return np.concatenate(closed, axis=1)
+        return np.concatenate(given, axis=1)
 
     def _set_clock(self, progress: Progress) -> None:
         """Express what is known of event time in the terms of a batch's progress."""
@@ -208,11 +304,20 @@ class TumblingWindows:
         bound = progress.bound
         if bound != meta[layout.META_BOUND]:
             meta[layout.META_BOUND] = bound
-            starts = self._table[self._table[:, layout.TABLE_COUNT] >= 0, layout.TABLE_START]
-            first = int(starts.min()) + self._width + bound if len(starts) else TIME_MAX
-            meta[layout.META_TRIGGER] = min(first, TIME_MAX)
+            # Whatever row comes next works out when the next event is due.
+            meta[layout.META_TRIGGER] = TIME_MIN if meta[layout.META_WINDOWS] else TIME_MAX
         known = TIME_MIN if self.watermark == TIME_MIN else self.watermark + bound
         meta[layout.META_HIGHEST] = min(max(progress.start, known), TIME_MAX)
+
+    def _cover(self, time: int) -> None:
+        """Tell the kernel the sessions around a time."""
+        self.grid.cover(time)
+        sessions = self.grid.sessions
+        if sessions is not None:
+            self._intervals = sessions.table
+            self._meta[layout.META_COVERED_FROM] = sessions.first
+            self._meta[layout.META_COVERED_TO] = sessions.stop
+            self._meta[layout.META_SESSION] = -1
 
     def _make_keys(self) -> None:
         keys = int(self._meta[layout.META_KEYS])
@@ -224,6 +329,11 @@ class TumblingWindows:
         index[:, :keys] = self._index.reshape(len(self._table), keys)
         self._index = index.reshape(-1)
         self._meta[layout.META_KEYS] = wider
+
+    def _grow_slots(self, count: int) -> None:
+        slots = _aligned_slots(count)
+        slots[: len(self._slots)] = self._slots
+        self._slots = slots
 
     def _double_windows(self) -> None:
         keys = int(self._meta[layout.META_KEYS])
@@ -243,74 +353,82 @@ class TumblingWindows:
     # State
 
     def snapshot(self) -> Snapshot:
-        """Return the open slots and the watermark."""
-        starts: list[int] = []
+        """Return the slots and the watermark."""
+        windows: list[int] = []
         picked: list[int] = []
-        open_rows = np.flatnonzero(self._table[:, layout.TABLE_COUNT] >= 0)
-        by_start = open_rows[np.argsort(self._table[open_rows, layout.TABLE_START])]
+        live_rows = np.flatnonzero(self._table[:, layout.TABLE_COUNT] >= 0)
+        by_start = live_rows[np.argsort(self._table[live_rows, layout.TABLE_START])]
         slots = self._slots.reshape(-1, layout.SLOT)
         for row in by_start.tolist():
             slot = int(self._table[row, layout.TABLE_FIRST])
             while slot >= 0:
-                starts.append(int(self._table[row, layout.TABLE_START]))
+                windows.append(row)
                 picked.append(slot)
-                slot = int(slots[slot, layout.SLOT_NEXT])
-        words = slots[np.array(picked, np.int64)]
-        codes = words[:, layout.SLOT_KEY].astype(np.int32)
+                slot = int(slots[slot, layout.SLOT_LINK] & 0xFFFFFFFF) - 1
+        words = slots[np.array(picked, np.int64)].copy()
+        codes = (words[:, layout.SLOT_LINK] >> 32).astype(np.int32)
+        words[:, layout.SLOT_LINK] = 0
         names = np.array([self._symbols.name(code) for code in codes.tolist()], np.str_)
         return Snapshot(
             key_groups=self._symbols.key_groups(codes),
             keyed={
                 "symbol": names,
-                "start": np.array(starts, np.int64),
-                "words": words[:, : layout.SLOT_KEY].copy(),
+                "start": self._table[windows, layout.TABLE_START],
+                "end": self._table[windows, layout.TABLE_END],
+                "fired": self._table[windows, layout.TABLE_FIRED],
+                "words": words,
             },
-            scalars={"watermark": self.watermark, "width": self._width, "origin": self._origin},
+            scalars={"watermark": self.watermark, **self.grid.scalars()},
         )
 
     def restore(self, snapshot: Snapshot) -> int:
         """Take over a snapshot; return the number of slots taken over.
 
         Raises:
-            SnapshotError: If it is of windows of another width or origin.
+            SnapshotError: If it is of windows of another width, origin or lateness.
         """
-        for name, mine in (("width", self._width), ("origin", self._origin)):
+        for name, mine in self.grid.scalars().items():
             theirs = snapshot.scalars.get(name)
             if theirs != mine:
                 msg = f"the state has windows with {name} {theirs} ns, these have {mine} ns"
                 raise SnapshotError(msg)
         self.watermark = snapshot.scalars["watermark"]
         codes = self._symbols.encode(snapshot.keyed["symbol"].tolist())
-        starts = snapshot.keyed["start"].tolist()
-        words = snapshot.keyed["words"]
+        keyed = [snapshot.keyed[name].tolist() for name in ("start", "end", "fired")]
         self._make_keys()
         rows: dict[int, int] = {}
-        for start in starts:
+        for start in keyed[0]:
             rows.setdefault(start, len(rows))
         while len(self._table) < len(rows):
             self._double_windows()
-        while len(self._slots) < len(codes) * layout.SLOT:
-            self._slots = np.concatenate([self._slots, np.zeros_like(self._slots)])
-        for start, row in rows.items():
-            self._table[row] = (start, -1, -1, 0)
+        if len(self._slots) < len(codes) * layout.SLOT:
+            self._grow_slots(max(len(codes), 2 * _FIRST_SLOTS))
         keys = int(self._meta[layout.META_KEYS])
         slots = self._slots.reshape(-1, layout.SLOT)
-        slots[: len(codes), : layout.SLOT_KEY] = words
-        slots[: len(codes), layout.SLOT_KEY] = codes
-        slots[: len(codes), layout.SLOT_NEXT] = -1
-        for slot, (start, code) in enumerate(zip(starts, codes.tolist(), strict=True)):
+        slots[: len(codes)] = snapshot.keyed["words"]
+        slots[: len(codes), layout.SLOT_LINK] = codes.astype(np.int64) << 32
+        filled: set[int] = set()
+        for slot, (start, end, fired, code) in enumerate(zip(*keyed, codes.tolist(), strict=True)):
             row = rows[start]
-            last = int(self._table[row, layout.TABLE_LAST])
-            if last < 0:
-                self._table[row, layout.TABLE_FIRST] = slot
+            if row not in filled:
+                filled.add(row)
+                self._table[row] = (start, slot, slot, 0, end, fired)
             else:
-                slots[last, layout.SLOT_NEXT] = slot
+                slots[self._table[row, layout.TABLE_LAST], layout.SLOT_LINK] += slot + 1
             self._table[row, layout.TABLE_LAST] = slot
             self._table[row, layout.TABLE_COUNT] += 1
             self._index[row * keys + code] = slot
         self._meta[layout.META_SLOTS_USED] = len(codes)
         self._meta[layout.META_WINDOWS] = len(rows)
         self._double_windows()
-        # Whatever comes next works out when the first of the windows closes.
+        # Whatever comes next works out when the first event is due.
         self._meta[layout.META_TRIGGER] = TIME_MIN
         return len(codes)
+
+
+def _aligned_slots(count: int) -> Int64s:
+    """Return zeros for slots whose halves are cache lines."""
+    spare = _CACHE_LINE // 8
+    memory = np.zeros(count * layout.SLOT + spare, np.int64)
+    skip = (-memory.ctypes.data % _CACHE_LINE) // 8
+    return memory[skip : skip + count * layout.SLOT]

@@ -110,12 +110,7 @@ def run_demo(
 
 def _load_kernels() -> None:
     # Before the run, so that its rate is the pipeline's and not the compiler's.
-    from market_data_pipeline.kernels import (  # noqa: F401
-        compact,
-        dedupe,
-        quote_bars,
-        trade_bars,
-    )
+    from market_data_pipeline.kernels import compact, dedupe, time_bars  # noqa: F401
 
 
 def _folder(out_dir: str | Path) -> Path:

@@ -55,13 +55,13 @@ _TOO_LARGE = 9.3e18
 _BELOW_TWO_63 = 9223372036854774784.0
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def _estimate(low, high, divisor):
     """Return about how often a divisor goes into a 128-bit number."""
     return (np.float64(high) * _TWO_64 + np.float64(np.uint64(low))) / np.float64(divisor)
 
 
-@njit(inline="always")
+@njit(_nrt=False, forceinline=True)
 def _divide(low, high, divisor):
     """Return quotient and rest, both uint64, of a number whose quotient is below 9.3e18.
 
@@ -86,7 +86,7 @@ def _divide(low, high, divisor):
     return digits + np.uint64(part), np.uint64(low - part * divisor)
 
 
-@njit
+@njit(_nrt=False)
 def divide_half_even(low, high, divisor):
     """Return the 128-bit `(high, low) / divisor`, rounded half to even, and True if it fits.
 

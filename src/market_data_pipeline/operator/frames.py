@@ -60,6 +60,9 @@ def _arrow_of(field: Field, column: Column, batch: Batch) -> pa.Array:
             undefined = column == UNDEFINED
             mask = undefined if undefined.any() else None
             return pa.array(column, pa.int64(), mask=mask).cast(_TIME)
+        case Kind.INT:
+            undefined = column == UNDEFINED
+            return pa.array(column, pa.int64(), mask=undefined if undefined.any() else None)
         case Kind.SYMBOL:
             return pc.cast(batch.symbols.decode(column), pa.string())
         case Kind.CHAR:
@@ -147,7 +150,7 @@ def _column_of(field: Field, array: pa.Array, batch: Batch) -> Column:
         if pa.types.is_timestamp(array.type):
             array = array.cast(pa.timestamp("ns", array.type.tz))
         return np.ascontiguousarray(pc.fill_null(array.cast(pa.int64()), UNDEFINED).to_numpy())
-    if array.null_count and field.kind is not Kind.FLOAT:
+    if array.null_count and field.kind not in {Kind.FLOAT, Kind.INT}:
         msg = f"{array.null_count} values are null"
         raise ValueError(msg)
     if field.kind is Kind.SYMBOL:
@@ -158,6 +161,8 @@ def _column_of(field: Field, array: pa.Array, batch: Batch) -> Column:
     if field.kind is Kind.INT and not pa.types.is_integer(array.type):
         msg = "an integer column must stay one"
         raise ValueError(msg)
+    if field.kind is Kind.INT and array.null_count:
+        array = pc.fill_null(array.cast(target), UNDEFINED)
     return np.ascontiguousarray(array.cast(target).to_numpy(zero_copy_only=False))
 
 

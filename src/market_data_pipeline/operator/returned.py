@@ -87,7 +87,7 @@ _TYPES: Final[dict[Kind, tuple[tuple[type, ...], str]]] = {
     Kind.CHAR: ((str,), "one letter"),
     Kind.FLOAT: ((float, int, np.floating, np.integer, type(None)), "a float"),
     Kind.BOOL: ((bool, np.bool_), "True or False"),
-    Kind.INT: ((int, np.integer), "an int"),
+    Kind.INT: ((int, np.integer, type(None)), "an int"),
     Kind.TIME: ((int, np.integer, type(None)), "an int of nanoseconds"),
 }
 

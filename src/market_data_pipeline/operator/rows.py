@@ -219,8 +219,8 @@ def _reader(field: Field) -> _ColumnReader:
             return _Decimals(field.scale)
         case Kind.SYMBOL:
             return _Symbols()
-        case Kind.TIME:
-            return _times
+        case Kind.TIME | Kind.INT:
+            return _integers
         case Kind.CHAR:
             return lambda column, _: _LETTERS[column].tolist()
         case Kind.ARROW:
@@ -229,7 +229,7 @@ def _reader(field: Field) -> _ColumnReader:
             return lambda column, _: column.tolist()
 
 
-def _times(column: Any, symbols: SymbolTable) -> list[Any]:  # noqa: ARG001
+def _integers(column: Any, symbols: SymbolTable) -> list[Any]:  # noqa: ARG001
     values: list[Any] = column.tolist()
     if len(column) and column.max() == UNDEFINED:
         return [None if value == UNDEFINED else value for value in values]

@@ -5,7 +5,8 @@
 | time | `timestamp[ns, UTC]`; `UNDEFINED` is null |
 | symbol | `string`, or `dictionary<int32, string>` where that is asked for |
 | fixed point | the nearest `float64`, or exactly as `decimal128(38, scale)`; `UNDEFINED` is null |
-| int, float, bool | `int64`, `double`, `bool` |
+| int | `int64`; `UNDEFINED` is null |
+| float, bool | `double`, `bool` |
 | char | `string` of one letter; byte 0 is null |
 | Arrow | as it is |
 """
@@ -111,7 +112,8 @@ class ArrowRows:
             return _letters(values)
         if field.kind is Kind.BOOL:
             return pa.array(values, pa.bool_())
-        return _array(_PLAIN[field.kind], values, None)
+        missing = _undefined(values) if field.kind is Kind.INT else None
+        return _array(_PLAIN[field.kind], values, missing)
 
     def _symbol_array(self, codes: npt.NDArray[np.int32], symbols: SymbolTable) -> pa.Array:
         if symbols is not self._symbols or len(symbols) != len(self._names):

@@ -209,7 +209,7 @@ def test_results_are_rounded_half_to_even_at_the_columns_scale() -> None:
         ({"price": Decimal("1e30")}, "`price` is out of range"),
         ({"price": Decimal("1e999999")}, "`price` is out of range"),
         ({"sequence": 1.0}, "`sequence` must be an int"),
-        ({"sequence": None}, "`sequence` must be an int"),
+        ({"sequence": "7"}, "`sequence` must be an int"),
         ({"sequence": True}, "`sequence` must be an int"),
         ({"sequence": 2**70}, "`sequence` is out of range"),
         ({"ts_event": "2024"}, "`ts_event` must be an int of nanoseconds"),

@@ -1,0 +1,82 @@
+"""What a slot knows of the quotes of one key in one window, and how it learns of one more.
+
+A side without a quote yet has its first time after its last.
+"""
+
+from __future__ import annotations
+
+__all__ = ("COUNT", "VALUES", "begin_quotes", "take_quote", "write_quotes")
+
+import numpy as np
+from numba import njit
+
+from market_data_pipeline.kernels.windows import NEVER, OUT_COUNT, OUT_VALUES
+
+# Words of a side, from `_BID` or `_ASK`, and of what seldom changes, from `.._FIRST`.
+_BID = 0
+_ASK = 4
+_LAST_TIME = 0
+_HIGH = 1
+_LOW = 2
+_CLOSE = 3
+_BID_FIRST = 11
+_ASK_FIRST = 13
+_FIRST_TIME = 0
+_OPEN = 1
+COUNT = 15
+
+VALUES = 8
+"""open, high, low, close of the bid, then of the ask."""
+
+
+@njit(_nrt=False, forceinline=True)
+def begin_quotes(base, slots):
+    """Make a slot one that has seen no quote."""
+    for word in range(8):
+        slots[base + word] = NEVER
+    for word in range(_BID_FIRST, COUNT):
+        slots[base + word] = NEVER
+    slots[base + _BID + _LAST_TIME] = -NEVER
+    slots[base + _ASK + _LAST_TIME] = -NEVER
+    slots[base + COUNT] = 0
+
+
+@njit(_nrt=False, forceinline=True)
+def _take_side(side, first, time, price, slots):
+    """Take the price of one side; an undefined price is no quote."""
+    if price == NEVER:
+        return
+    if slots[first + np.uint64(_FIRST_TIME)] > slots[side + np.uint64(_LAST_TIME)]:
+        slots[first + np.uint64(_FIRST_TIME)] = time
+        slots[first + np.uint64(_OPEN)] = price
+        slots[side + np.uint64(_LAST_TIME)] = time
+        for word in range(_HIGH, _CLOSE + 1):
+            slots[side + np.uint64(word)] = price
+        return
+    if time >= slots[side + np.uint64(_LAST_TIME)]:
+        slots[side + np.uint64(_LAST_TIME)] = time
+        slots[side + np.uint64(_CLOSE)] = price
+    elif time < slots[first + np.uint64(_FIRST_TIME)]:
+        slots[first + np.uint64(_FIRST_TIME)] = time
+        slots[first + np.uint64(_OPEN)] = price
+    slots[side + np.uint64(_HIGH)] = max(slots[side + np.uint64(_HIGH)], price)
+    slots[side + np.uint64(_LOW)] = min(slots[side + np.uint64(_LOW)], price)
+
+
+@njit(_nrt=False, forceinline=True)
+def take_quote(base, time, bid, ask, slots):
+    """Take a quote into a slot; `base` is a uint64."""
+    _take_side(base + np.uint64(_BID), base + np.uint64(_BID_FIRST), time, bid, slots)
+    _take_side(base + np.uint64(_ASK), base + np.uint64(_ASK_FIRST), time, ask, slots)
+    slots[base + np.uint64(COUNT)] += 1
+
+
+@njit(_nrt=False, forceinline=True)
+def write_quotes(base, at, slots, out):
+    """Write the prices of both sides and the count of a slot to a column of `out`."""
+    out[OUT_VALUES, at] = slots[base + _BID_FIRST + _OPEN]
+    out[OUT_VALUES + 4, at] = slots[base + _ASK_FIRST + _OPEN]
+    for word in range(3):
+        out[OUT_VALUES + 1 + word, at] = slots[base + _BID + _HIGH + word]
+        out[OUT_VALUES + 5 + word, at] = slots[base + _ASK + _HIGH + word]
+    out[OUT_COUNT, at] = slots[base + COUNT]

@@ -1,0 +1,429 @@
+"""Trades or quotes into bars on windows of event time."""
+
+from __future__ import annotations
+
+__all__ = ("QUOTES", "TRADES", "close_windows", "time_bars")
+
+import numpy as np
+from numba import boolean, int32, int64, njit, types
+
+from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
+from market_data_pipeline.kernels.trade_slot import (
+    UPDATES_ALL,
+    begin_trades,
+    open_trades,
+    take_trade,
+    take_trade_where,
+    write_trades,
+)
+from market_data_pipeline.kernels.windows import (
+    ALL_TAKEN,
+    AS_FINAL,
+    AS_RETRACTION,
+    IS_FULL,
+    IS_NOT_TAKEN,
+    META_BOUND,
+    META_CURRENT_ROW,
+    META_CURRENT_START,
+    META_HIGHEST,
+    META_KEYS,
+    META_KIND,
+    META_LATENESS,
+    META_LIVE,
+    META_MODE,
+    META_OUT,
+    META_OVERFLOW,
+    META_RESUME,
+    META_TRIGGER,
+    MODE_FINAL,
+    MODE_RETRACT,
+    NEEDS_OUT,
+    NEEDS_SESSIONS,
+    NEEDS_SLOTS,
+    NEEDS_WINDOWS,
+    NEVER,
+    OUT_END,
+    OUT_FLAGS,
+    OUT_KEY,
+    OUT_LATE,
+    OUT_MARK,
+    OUT_MISSING,
+    OUT_REVISION,
+    OUT_START,
+    SLOT,
+    SLOT_LATE,
+    SLOT_LINK,
+    SLOT_MISSING,
+    TABLE_END,
+    TABLE_FIRED,
+    TABLE_FIRST,
+    TABLE_START,
+    drop_window,
+    free_slot,
+    key_of,
+    new_slot,
+    next_event,
+    next_of,
+    set_trigger,
+    turn_to_window,
+    watermark_of,
+)
+
+TRADES = 0
+QUOTES = 1
+"""What rows are, in `META_KIND`."""
+
+_IN_64 = types.Array(int64, 1, "C", readonly=True)
+_IN_32 = types.Array(int32, 1, "C", readonly=True)
+_STATE = (
+    types.Array(int64, 1, "C"),  # meta
+    types.Array(int64, 2, "C"),  # table
+    types.Array(int32, 1, "C"),  # places
+    types.Array(int32, 1, "C"),  # index
+    types.Array(int64, 1, "C"),  # slots
+    types.Array(int64, 2, "C"),  # out
+)
+
+
+@njit(_nrt=False, forceinline=True)
+def _write_here(slot, row, mark, flags, meta, table, slots, out):
+    at = meta[META_OUT]
+    base = slot * SLOT
+    if meta[META_KIND] == QUOTES:
+        write_quotes(base, at, slots, out)
+    else:
+        write_trades(base, at, meta, slots, out)
+    out[OUT_KEY, at] = key_of(slots[base + SLOT_LINK])
+    out[OUT_START, at] = table[row, TABLE_START]
+    out[OUT_END, at] = table[row, TABLE_END]
+    out[OUT_MARK, at] = mark
+    out[OUT_REVISION, at] = slots[base + SLOT_LATE] >> 32
+    out[OUT_LATE, at] = slots[base + SLOT_LATE] & 0xFFFFFFFF
+    out[OUT_MISSING, at] = slots[base + SLOT_MISSING]
+    out[OUT_FLAGS, at] = flags
+    meta[META_OUT] = at + 1
+
+
+@njit(_nrt=False)
+def _write(slot, row, mark, flags, meta, table, slots, out):
+    """Give a bar out as it stands."""
+    _write_here(slot, row, mark, flags, meta, table, slots, out)
+
+
+@njit(_nrt=False)
+def _give_first(row, mark, meta, table, slots, out):
+    """Give out the bars of a window that may yet change; False if `out` is full."""
+    if meta[META_MODE] != MODE_FINAL:
+        slot = meta[META_RESUME]
+        if slot < 0:
+            slot = table[row, TABLE_FIRST]
+        while slot >= 0:
+            if meta[META_OUT] == out.shape[1]:
+                meta[META_RESUME] = slot
+                return False
+            _write(slot, row, mark, 0, meta, table, slots, out)
+            slot = next_of(slots[slot * SLOT + SLOT_LINK])
+        meta[META_RESUME] = -1
+    table[row, TABLE_FIRED] = 1
+    if meta[META_CURRENT_ROW] == row:
+        meta[META_CURRENT_ROW] = -1
+    return True
+
+
+@njit(_nrt=False)
+def _give_last(row, mark, meta, table, index, slots, out):
+    """Give out the bars of a window for good, and free them; False if `out` is full."""
+    takes_back = meta[META_MODE] == MODE_RETRACT and table[row, TABLE_FIRED]
+    while table[row, TABLE_FIRST] >= 0:
+        if meta[META_OUT] + 1 + takes_back > out.shape[1]:
+            return False
+        slot = table[row, TABLE_FIRST]
+        if takes_back:
+            _write(slot, row, mark, AS_RETRACTION, meta, table, slots, out)
+        _write_here(slot, row, mark, AS_FINAL, meta, table, slots, out)
+        free_slot(row, meta, table, index, slots)
+    return True
+
+
+@njit(boolean(int64, *_STATE), cache=True, nogil=True, _nrt=False)
+def close_windows(watermark, meta, table, places, index, slots, out):
+    """Work off what is due for windows at a watermark.
+
+    Args:
+        watermark: int64 nanoseconds; the largest int64 closes every window for good.
+        meta: See `kernels.windows`, as are `table`, `places`, `index` and `slots`.
+        table: Windows.
+        places: Rows of `table` by window start.
+        index: Slots by window row and key.
+        slots: The pool of slots.
+        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
+
+    Returns:
+        True if done, False if `out` is full.
+    """
+    while True:
+        row, due = next_event(meta, table)
+        if row < 0 or due > watermark:
+            break
+        mark = due - 1
+        if table[row, TABLE_FIRED] or meta[META_LATENESS] == 0 or watermark == NEVER:
+            if not _give_last(row, mark, meta, table, index, slots, out):
+                return False
+            drop_window(row, meta, table, places)
+        elif not _give_first(row, mark, meta, table, slots, out):
+            return False
+    set_trigger(meta, table)
+    return True
+
+
+@njit(_nrt=False)
+def _take_one(
+    i, row, watermark, times, codes, a, b, missing, updates, meta, table, index, slots, out
+):
+    """Take a row into a window, whatever the row and the window are like; say what is needed."""
+    code = codes[i]
+    slot = np.int64(index[row * meta[META_KEYS] + code])
+    gives = table[row, TABLE_FIRED] != 0
+    given = gives and meta[META_MODE] != MODE_FINAL
+    if given and meta[META_OUT] + 2 > out.shape[1]:
+        return NEEDS_OUT
+    if slot >= 0:
+        if given and meta[META_MODE] == MODE_RETRACT:
+            _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
+        if gives:
+            slots[slot * SLOT + SLOT_LATE] += 1 << 32
+    else:
+        slot = new_slot(row, code, meta, table, index, slots)
+        if slot < 0:
+            return NEEDS_SLOTS
+        if meta[META_KIND] == QUOTES:
+            begin_quotes(slot * SLOT, slots)
+        else:
+            begin_trades(slot * SLOT, slots)
+    base = slot * SLOT
+    if meta[META_KIND] == QUOTES:
+        take_quote(np.uint64(base), times[i], a[i], b[i], slots)
+    else:
+        counts = updates[i] if len(updates) else UPDATES_ALL
+        take_trade_where(base, times[i], a[i], b[i], counts, meta, slots)
+    if len(missing):
+        slots[base + SLOT_MISSING] += missing[i]
+    if gives:
+        slots[base + SLOT_LATE] += 1
+        if given:
+            _write(slot, row, watermark, 0, meta, table, slots, out)
+    return ALL_TAKEN
+
+
+@njit(
+    types.UniTuple(int64, 2)(
+        int64,
+        _IN_64,
+        _IN_64,
+        _IN_32,
+        _IN_64,
+        _IN_64,
+        _IN_64,
+        _IN_64,
+        types.Array(int64, 2, "C", readonly=True),
+        *_STATE,
+        types.Array(int64, 1, "C"),
+    ),
+    cache=True,
+    _nrt=False,
+    nogil=True,
+)
+def time_bars(
+    first,
+    clocks,
+    times,
+    codes,
+    a,
+    b,
+    missing,
+    updates,
+    sessions,
+    meta,
+    table,
+    places,
+    index,
+    slots,
+    out,
+    late,
+):
+    """Take rows into their windows, and give bars out as the watermark moves on.
+
+    The watermark after a row is the running maximum of `clocks`, or of `times` where there
+    are none, up to it, minus `meta[META_BOUND]`. A row is late, and not taken, if its
+    window ended `lateness` or more before it; if its window has ended, but not so long
+    ago, its bar is revised.
+
+    Args:
+        first: Row to begin with.
+        clocks: (n,) int64 watermark after each row, with bound 0; or (0,).
+        times: (n,) int64 event times.
+        codes: (n,) int32 symbol codes, `0 <= code < meta[META_KEYS]`.
+        a: (n,) int64 fixed point: the price of trades; the bid of quotes, the largest
+            int64 where there is none.
+        b: (n,) int64 fixed point: the size of trades, >= 0; the ask of quotes, likewise.
+        missing: (n,) int64 rows missing before each row, or (0,) if unknown.
+        updates: (n,) int64 masks of what each trade counts for, or (0,) if for all.
+        sessions: See `kernels.windows`, as are `meta`, `table`, `places`, `index`, `slots`.
+        meta: Scalars.
+        table: Windows.
+        places: Rows of `table` by window start.
+        index: Slots by window row and key.
+        slots: The pool of slots.
+        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
+        late: (n,) int64, filled with rows that are not taken from `meta[META_LATE]`.
+
+    Returns:
+        The first row not taken, and why: `ALL_TAKEN` or what it needs.
+    """
+    keys = np.uint64(meta[META_KEYS])
+    bound = meta[META_BOUND]
+    quotes = meta[META_KIND] == QUOTES
+    implicit = len(clocks) == 0
+    plain = len(missing) == 0 and len(updates) == 0
+    highest = meta[META_HIGHEST]
+    trigger = meta[META_TRIGGER]
+    row = meta[META_CURRENT_ROW]
+    start = meta[META_CURRENT_START]
+    # With no current window no time may seem to fall into it.
+    live = np.uint64(meta[META_LIVE]) if row >= 0 else np.uint64(0)
+    windows_base = np.uint64(max(row, 0)) * keys
+    # The window before it, to which rows that come late turn back now and then.
+    other_start = start
+    other_row = row
+    other_live = np.uint64(0)
+    overflow = np.int64(0)
+    reason = ALL_TAKEN
+    stop = np.uint64(len(times))
+    i = np.uint64(first)
+    while True:
+        # Rows for open slots of the current window. Nothing is called in here, so what
+        # the loop needs stays in registers.
+        if plain and not quotes and implicit:
+            while i < stop:
+                time = times[i]
+                reached = max(highest, time)
+                if reached >= trigger or np.uint64(time - start) >= live:
+                    break
+                slot = index[windows_base + np.uint64(codes[i])]
+                if slot < 0:
+                    break
+                highest = reached
+                base = np.uint64(slot) * np.uint64(SLOT)
+                overflow |= take_trade(base, time, a[i], b[i], slots)
+                i += np.uint64(1)
+        elif plain and not quotes:
+            while i < stop:
+                time = times[i]
+                reached = max(highest, clocks[i])
+                if reached >= trigger or np.uint64(time - start) >= live:
+                    break
+                slot = index[windows_base + np.uint64(codes[i])]
+                if slot < 0:
+                    break
+                highest = reached
+                base = np.uint64(slot) * np.uint64(SLOT)
+                overflow |= take_trade(base, time, a[i], b[i], slots)
+                i += np.uint64(1)
+        elif plain:
+            while i < stop:
+                time = times[i]
+                reached = max(highest, time if implicit else clocks[i])
+                if reached >= trigger or np.uint64(time - start) >= live:
+                    break
+                slot = index[windows_base + np.uint64(codes[i])]
+                if slot < 0:
+                    break
+                highest = reached
+                take_quote(np.uint64(slot) * np.uint64(SLOT), time, a[i], b[i], slots)
+                i += np.uint64(1)
+        if i >= stop:
+            break
+        # A row by which something is due, or that is for another window, the first of its
+        # key, or not like most.
+        time = times[i]
+        highest = max(highest, time if implicit else clocks[i])
+        watermark = watermark_of(highest, bound)
+        if highest >= trigger:
+            if not close_windows(watermark, meta, table, places, index, slots, out):
+                reason = NEEDS_OUT
+                break
+            trigger = meta[META_TRIGGER]
+            other_live = np.uint64(0)
+            if meta[META_CURRENT_ROW] < 0:
+                live = np.uint64(0)
+        home = row
+        if np.uint64(time - start) >= live:
+            if np.uint64(time - other_start) < other_live:
+                # It is open, so the row is not late for it.
+                start, other_start = other_start, start
+                home, other_row = other_row, row
+                live, other_live = other_live, live
+                row = home
+                meta[META_CURRENT_START] = start
+                meta[META_CURRENT_ROW] = row
+                meta[META_LIVE] = np.int64(live)
+                windows_base = np.uint64(row) * keys
+            else:
+                home = turn_to_window(
+                    time, highest, np.int64(i), meta, table, places, sessions, late
+                )
+                trigger = meta[META_TRIGGER]
+                if home == IS_NOT_TAKEN:
+                    i += np.uint64(1)
+                    continue
+                if home < 0:
+                    reason = NEEDS_WINDOWS if home == IS_FULL else NEEDS_SESSIONS
+                    break
+                if not table[home, TABLE_FIRED]:
+                    other_start, other_row, other_live = start, row, live
+                    row = home
+                    start = meta[META_CURRENT_START]
+                    live = np.uint64(meta[META_LIVE])
+                    windows_base = np.uint64(row) * keys
+        if plain and home == row:
+            slot = index[windows_base + np.uint64(codes[i])]
+            if slot < 0:
+                fresh = new_slot(row, codes[i], meta, table, index, slots)
+                if fresh < 0:
+                    reason = NEEDS_SLOTS
+                    break
+                slot = np.int32(fresh)
+                if quotes:
+                    begin_quotes(fresh * SLOT, slots)
+                else:
+                    open_trades(fresh * SLOT, time, a[i], slots)
+            base = np.uint64(slot) * np.uint64(SLOT)
+            if quotes:
+                take_quote(base, time, a[i], b[i], slots)
+            else:
+                overflow |= take_trade(base, time, a[i], b[i], slots)
+            i += np.uint64(1)
+            continue
+        reason = _take_one(
+            np.int64(i),
+            home,
+            watermark,
+            times,
+            codes,
+            a,
+            b,
+            missing,
+            updates,
+            meta,
+            table,
+            index,
+            slots,
+            out,
+        )
+        if reason != ALL_TAKEN:
+            break
+        i += np.uint64(1)
+    meta[META_HIGHEST] = highest
+    if overflow < 0:
+        meta[META_OVERFLOW] = 1
+    return np.int64(i), np.int64(reason)
