@@ -181,7 +181,10 @@ MISUSE = [
     ("bars ticks.csv --every 1s -o a.csv --prices float64", "`--prices float64` is for .parquet"),
     ("bars ticks.csv --every 1s -o ticks.csv --overwrite", "`ticks.csv` is an input too"),
     ("bars ticks.csv --every 1s -o a.csv --late ./a.csv", "`./a.csv` is the file of --output too"),
-    ("bars ticks.csv --every 1x -o a.csv", "--every: `every` of `bars`: `1x` is not a duration"),
+    (
+        "bars ticks.csv --every 1x -o a.csv",
+        "--every: `every` of `bars`: `1x` counts `x`, which no bar does",
+    ),
     ("bars ticks.csv --every 0 -o a.csv", "must be longer than zero"),
     ("bars ticks.csv --every 1s -o a.csv --out-of-order -1s", "--out-of-order: "),
     ("bars ticks.csv --every 1s -o a.csv --from tomorrow", "--from: `start` must be an ISO 8601"),

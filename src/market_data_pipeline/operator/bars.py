@@ -61,9 +61,9 @@ class Bars:
     and `ts_close` are the times of its first and its last row. Rows below the watermark
     are late.
 
-    Backpressure: holds one slot of 128 bytes per symbol and window that can still change. Bars that no span
-    of time closes hold one slot of 128 or 192 bytes per symbol, and the rows that the
-    source's `out_of_order` bound spans.
+    Backpressure: holds one slot of 128 bytes per symbol and window that can still change.
+    Bars that no span of time closes hold one slot of 128 or 192 bytes per symbol, and the
+    rows that the source's `out_of_order` bound spans.
 
     Delivery: each bar once, bars of time in the order of `ts_open`, others of `ts_close`;
     with `lateness` as `revisions` says.
