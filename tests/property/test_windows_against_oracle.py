@@ -21,6 +21,8 @@ from support.window_oracle import (
     Outcome,
     Row,
     fixed_windows,
+    in_sessions,
+    on_grid,
     retracting,
     sessions,
     watermarks_of,
@@ -66,6 +68,7 @@ class Driver:
         self.operator = self.made()
         self.given: list[tuple[Any, ...]] = []
         self.late: list[Row] = []
+        self.outside: list[Row] = []
 
     def made(self) -> Any:
         aggregates = {
@@ -101,8 +104,9 @@ class Driver:
         for port, batch in outputs:
             columns = {name: column.tolist() for name, column in batch.columns.items()}
             names = [self.symbols.name(code) for code in columns["symbol"]]
-            if port == "late":
-                self.late += map(Row, columns["ts_event"], names, columns["size"])
+            if port != "out":
+                rows = self.late if port == "late" else self.outside
+                rows += map(Row, columns["ts_event"], names, columns["size"])
                 continue
             self.account.rows_out += len(batch)
             words = ("ts_open", "ts_close", "values", "n", "sum", "first", "last", "most")
@@ -158,8 +162,9 @@ def check(driver: Driver, rows: list[Row], at: list[int], expected: Outcome, sto
     wanted = [told(row) for row in expected.given]
     assert versions(driver.given) == versions(wanted)
     if not driver.settings["lateness"]:
-        assert [row[1:3] for row in driver.given] == [row[1:3] for row in wanted]
+        assert [row[2] for row in driver.given] == [row[2] for row in wanted]
     assert driver.late == expected.late
+    assert driver.outside == expected.outside
 
 
 @given(row_lists(), cuts, bounds, grids, latenesses, st.integers(0, 12))
@@ -173,9 +178,48 @@ def test_every_row_is_in_exactly_the_windows_of_the_oracle(
 ) -> None:
     """Any times, cuts, restart, bound, grid and lateness: the oracle's versions, in order."""
     size, every, origin = grid
-    expected = fixed_windows(rows, watermarks_of(rows, bound), size, every, origin, lateness)
+    expected = fixed_windows(
+        rows, watermarks_of(rows, bound), on_grid(size, every, origin), lateness
+    )
     moment = np.datetime64(origin, "ns")
     driver = Driver(bound, size=size, every=every, lateness=lateness, origin=f"{moment}Z")
+    check(driver, rows, at, expected, stop)
+
+
+def calendar_of(edges: list[int]) -> dict[str, Any]:
+    """Return a calendar whose sessions are between edges, in microseconds."""
+    texts = [f"{np.datetime64(edge, 'us')}Z" for edge in edges]
+    pairs = zip(texts[::2], texts[1::2], strict=False)
+    return {"sessions": [{"open": opened, "close": closed} for opened, closed in pairs]}
+
+
+@given(
+    row_lists(near_times),
+    cuts,
+    bounds,
+    grids,
+    latenesses,
+    st.lists(st.integers(-50, 50), min_size=2, max_size=7, unique=True).map(sorted),
+    st.integers(0, 12),
+)
+def test_windows_are_cut_at_the_close_of_trading_sessions(
+    rows: list[Row],
+    at: list[int],
+    bound: int,
+    grid: tuple[int, int, int],
+    lateness: int,
+    edges: list[int],
+    stop: int,
+) -> None:
+    """Windows start at opens and end at closes; rows between sessions are told apart."""
+    size, every, _ = (1_000 * number for number in grid)
+    rows = [row._replace(time=1_000 * row.time + row.value % 1_000) for row in rows]
+    spans = [(1_000 * a, 1_000 * b) for a, b in zip(edges[::2], edges[1::2], strict=False)]
+    bound, lateness = 1_000 * bound, 1_000 * lateness
+    marks = watermarks_of(rows, bound)
+    expected = fixed_windows(rows, marks, in_sessions(size, every, spans), lateness)
+    calendar = calendar_of(edges)
+    driver = Driver(bound, size=size, every=every, lateness=lateness, calendar=calendar)
     check(driver, rows, at, expected, stop)
 
 
@@ -194,7 +238,7 @@ def test_retractions_take_back_what_was_given(
 ) -> None:
     """Each revision comes behind the old row with the opposite sign."""
     size, every, _ = grid
-    expected = fixed_windows(rows, watermarks_of(rows, bound), size, every, 0, lateness)
+    expected = fixed_windows(rows, watermarks_of(rows, bound), on_grid(size, every, 0), lateness)
     driver = Driver(bound, size=size, every=every, lateness=lateness, revisions="retract")
     driver.feed(rows)
     driver.finish()
@@ -233,7 +277,7 @@ def test_only_final_rows_come_out_when_asked(
     expected = (
         sessions(rows, marks, gap, lateness)
         if gap
-        else fixed_windows(rows, marks, size, every, 0, lateness)
+        else fixed_windows(rows, marks, on_grid(size, every, 0), lateness)
     )
     final = [told(row) for row in expected.given if row.is_final and row.values]
     assert versions(driver.given) == versions(final)

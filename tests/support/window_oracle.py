@@ -38,6 +38,7 @@ class Outcome(NamedTuple):
 
     given: list[Given]
     late: list[Row]
+    outside: list[Row]
 
 
 Watermarks = list[int]
@@ -52,22 +53,47 @@ def watermarks_of(rows: list[Row], bound: int) -> Watermarks:
     return marks
 
 
-def starts_of(time: int, size: int, every: int, origin: int) -> list[int]:
-    """Return the starts of all windows that hold a time."""
-    last = origin + (time - origin) // every * every
-    found = []
-    while last + size > time:
-        found.append(last)
-        last -= every
-    return found[::-1]
+Spans = list[tuple[int, int]]
+
+
+def on_grid(size: int, every: int, origin: int) -> Callable[[int], Spans]:
+    """Return what gives the windows that hold a time, ascending."""
+
+    def spans(time: int) -> Spans:
+        last = origin + (time - origin) // every * every
+        found = []
+        while last + size > time:
+            found.append((last, last + size))
+            last -= every
+        return found[::-1]
+
+    return spans
+
+
+def in_sessions(size: int, every: int, sessions: Spans) -> Callable[[int], Spans]:
+    """Return what gives the windows of trading sessions that hold a time, ascending."""
+
+    def spans(time: int) -> Spans:
+        found = []
+        for opened, closed in sessions:
+            if opened <= time < closed:
+                for start in range(opened, closed, every):
+                    end = min(start + size, closed)
+                    if start <= time < end:
+                        found.append((start, end))
+        return found
+
+    return spans
 
 
 def fixed_windows(
-    rows: list[Row], marks: Watermarks, size: int, every: int, origin: int, lateness: int
+    rows: list[Row], marks: Watermarks, spans: Callable[[int], Spans], lateness: int
 ) -> Outcome:
     """Return the windows of the upsert protocol, in order, and the late rows."""
     out: list[Given] = []
     late: list[Row] = []
+    outside: list[Row] = []
+    ends: dict[int, int] = {}
     held: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
     times_given: dict[tuple[str, int], int] = {}
     done: set[tuple[str, int]] = set()
@@ -78,12 +104,12 @@ def fixed_windows(
         revision = number if again else number - 1
         values = tuple(value for _, _, value in sorted(held[key]))
         start = key[1]
-        out.append(Given(key[0], start, start + size, values, revision, final, 1))
+        out.append(Given(key[0], start, ends[start], values, revision, final, 1))
 
     def advance(mark: int) -> None:
         due = []
         for key in held:
-            end = key[1] + size
+            end = ends[key[1]]
             if key not in times_given and end <= mark:
                 due.append((end, 0, key))
             if key not in done and end + lateness <= mark:
@@ -97,18 +123,20 @@ def fixed_windows(
 
     for number, (row, mark) in enumerate(zip(rows, marks, strict=True)):
         advance(mark)
-        starts = starts_of(row.time, size, every, origin)
-        if starts[-1] + size + lateness <= mark:
+        found = spans(row.time)
+        ends.update(found)
+        if not found:
+            outside.append(row)
+        elif found[-1][1] + lateness <= mark:
             late.append(row)
-            continue
-        for start in starts:
-            if start + size + lateness > mark:
+        for start, end in found:
+            if end + lateness > mark:
                 key = (row.symbol, start)
                 held.setdefault(key, []).append((row.time, number, row.value))
-                if start + size <= mark:
+                if end <= mark:
                     give(key, final=False, again=True)
     advance(TOP)
-    return Outcome(out, late)
+    return Outcome(out, late, outside)
 
 
 def sessions(rows: list[Row], marks: Watermarks, gap: int, lateness: int) -> Outcome:
@@ -174,10 +202,10 @@ def sessions(rows: list[Row], marks: Watermarks, gap: int, lateness: int) -> Out
         if end <= mark:
             give(row.symbol, run, final=False, again=True)
     advance(before, TOP)
-    return Outcome(out, late)
+    return Outcome(out, late, [])
 
 
-def retracting(given: list[Given], reopened: Callable[[Given], bool] | None = None) -> list[Given]:
+def retracting(given: list[Given]) -> list[Given]:
     """Return the upsert protocol of windows as retractions: the old row goes first."""
     out: list[Given] = []
     known: dict[tuple[str, int], Given] = {}

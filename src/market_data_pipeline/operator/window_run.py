@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Column, Progress
+from market_data_pipeline.calendars import SessionTable
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import duration_ns
@@ -66,6 +67,7 @@ class WindowsOperator:
         self._schema: Schema | None = None
         self._rows: WindowRows | None = None
         self._program = np.empty((0, 4), np.int64)
+        self._table = None if settings.calendar is None else SessionTable(settings.calendar)
 
     # The operator's calls
 
@@ -85,11 +87,12 @@ class WindowsOperator:
         if rows is None:
             msg = "windows were given rows before they knew their columns"
             raise SchemaError(msg, node=self._context.node)
-        late = self._take(rows, batch, times, watermarks, end)
+        late, outside = self._take(rows, batch, times, watermarks, end)
         outputs = self._given(rows)
-        if len(late):
-            self._context.account.add("late", len(late))
-            outputs.append(("late", batch.take(late)))
+        for port, positions in (("late", late), ("outside", outside)):
+            if len(positions):
+                self._context.account.add(port, len(positions))
+                outputs.append((port, batch.take(positions)))
         return outputs
 
     def advance(self, watermark: int) -> Outputs:
@@ -112,25 +115,43 @@ class WindowsOperator:
             return max(watermark - self._lateness, TIME_MIN)
         # The first start whose window is not final yet.
         last = watermark - self._lateness - self._size
+        if self._table is not None:
+            return max(self._start_after(last, self._table), TIME_MIN)
         start = last - (last - self._origin) % self._every + self._every
         return max(start, TIME_MIN)
+
+    def _start_after(self, last: int, table: SessionTable) -> int:
+        """Return the first start after a time as far as the sessions are known."""
+        place = int(np.searchsorted(table.opens, max(last, TIME_MIN), "right"))
+        if place == 0:
+            return last + 1
+        opened, closed = int(table.opens[place - 1]), int(table.closes[place - 1])
+        start = last - (last - opened) % self._every + self._every
+        if start < closed:
+            return start
+        return int(table.opens[place]) if place < len(table.opens) else last + 1
 
     # Rows
 
     def _take(
         self, rows: WindowRows, batch: Batch | None, times: Int64s, watermarks: Int64s, end: int
-    ) -> Int64s:
-        """Give rows to the kernel; return the positions of late ones."""
+    ) -> tuple[Int64s, Int64s]:
+        """Give rows to the kernel; return the positions of late ones and those outside."""
         count = len(times)
-        late, outside = np.empty(count, np.int64), np.empty(0, np.int64)
+        late, outside, opens, closes = np.empty(count, np.int64), *3 * (_NO_TIMES,)
+        if self._table is not None:
+            if count:
+                self._table.cover(int(times.min()), int(times.max()))
+            outside = np.empty(count, np.int64)
+            opens, closes = _intervals(self._table)
         if batch is None:
             keys, values = _NO_TIMES, np.empty((len(rows.columns), 0), np.int64)
         else:
             keys, values = rows.keys_of(batch), rows.values_of(batch)
         meta = rows.meta
-        meta[store.META_LATE] = meta[store.META_DROPPED] = 0
+        meta[store.META_LATE] = meta[store.META_OUTSIDE] = meta[store.META_DROPPED] = 0
         take: Any = session.take_sessions if self._gap else fixed.take_fixed
-        sessions = () if self._gap else (outside, outside)
+        sessions = () if self._gap else (opens, closes)
 
         def call(first: int) -> tuple[int, int]:
             kept = (rows.slots, rows.arena, rows.heap, self._program, rows.out, rows.gather)
@@ -142,12 +163,12 @@ class WindowsOperator:
             return found
 
         rows.drained(call)
-        found = late[: meta[store.META_LATE]]
+        late, outside = late[: meta[store.META_LATE]], outside[: meta[store.META_OUTSIDE]]
         account = self._context.account
         dropped = int(meta[store.META_DROPPED])
-        account.held += count - len(found) - dropped
+        account.held += count - len(late) - len(outside) - dropped
         account.add("aggregated", dropped)
-        return found
+        return late, outside
 
     def _given(self, rows: WindowRows) -> list[tuple[str, Batch]]:
         given, gathered = rows.taken()
@@ -274,14 +295,25 @@ class WindowsOperator:
         if self._gap:
             session.resume_sessions(self._grid, rows.meta, rows.slots, rows.arena, rows.heap)
         else:
-            none = np.empty(0, np.int64)
+            opens = closes = _NO_TIMES
+            if self._table is not None:
+                times = snapshot.keyed["rows"][:, store.ROW_TIME]
+                if len(times):
+                    self._table.cover(int(times.min()), int(times.max()))
+                opens, closes = _intervals(self._table)
             fixed.resume_fixed(
-                *(self._grid, none, none, rows.meta, rows.slots, rows.arena, rows.heap)
+                *(self._grid, opens, closes, rows.meta, rows.slots, rows.arena, rows.heap)
             )
 
     def _shape(self) -> dict[str, int]:
         names = ("origin", "gap" if self._gap else "size", "every", "lateness", "revisions")
         return dict(zip(names, self._grid.tolist(), strict=True))
+
+
+def _intervals(table: SessionTable) -> tuple[Int64s, Int64s]:
+    """Return opens and closes, at least one: a kernel takes none for no calendar."""
+    never = np.array([TIME_MAX], np.int64)
+    return (table.opens, table.closes) if len(table.opens) else (never, never)
 
 
 def _column(given: Int64s, place: int) -> Int64s:

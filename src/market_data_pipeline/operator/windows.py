@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext, Operator
 from market_data_pipeline.durations import Duration, duration_ns
@@ -75,6 +76,9 @@ class Windows:
         key: Columns that tell rows apart; an empty list puts all rows together.
         origin: A start of a window, as ISO 8601 text, in UTC if it names no zone; the
             UNIX epoch by default.
+        calendar: Trading sessions to align windows to, as in `sessions`: the first starts
+            at the open, the last is cut at the close. Rows in no session go to the
+            output `outside`.
         lateness: How long after its end a window is open to revision.
         revisions: `upsert` gives a revised row under the same key and `ts_open`;
             `retract` takes the old row back first, in a column `op` of -1 and 1; `final`
@@ -89,26 +93,30 @@ class Windows:
     gap: PositiveDuration | None = None
     key: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=lambda: ["symbol"])
     origin: str | None = None
+    calendar: str | dict[str, Any] | None = None
     lateness: Duration = "0s"
     revisions: Revisions = "upsert"
     results: dict[str, Word] = Field(default_factory=dict)
 
-    outputs: ClassVar[tuple[str, ...]] = ("out", "late")
-    side_outputs: ClassVar[tuple[str, ...]] = ("late",)
+    outputs: ClassVar[tuple[str, ...]] = ("out", "late", "outside")
+    side_outputs: ClassVar[tuple[str, ...]] = ("late", "outside")
     type_name: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Refuse settings that are no windows.
 
         Raises:
-            ConfigError: If settings are missing or do not go together, or an aggregate is
-                none.
+            ConfigError: If settings are missing or do not go together, or an aggregate or
+                the calendar is none.
+            MissingDependencyError: If the calendar is an exchange's and exchange_calendars
+                is not there.
         """
         if (self.size is None) == (self.gap is None):
             msg = "`windows` needs `size`, or `gap` for sessions of activity"
             raise ConfigError(msg, parameter="size")
-        if self.size is None and (self.every is not None or self.origin is not None):
-            setting = "every" if self.every is not None else "origin"
+        for setting in ("every", "origin", "calendar"):
+            if self.size is not None or getattr(self, setting) is None:
+                continue
             msg = f"`{setting}` of `windows` goes with `size`, sessions follow the rows"
             raise ConfigError(msg, parameter=setting)
         if self.size is not None and self.step_ns > duration_ns(self.size):
@@ -131,6 +139,11 @@ class Windows:
             if name not in self.aggregates:
                 msg = f"`results` of `windows` names `{name}`, which is no aggregate"
                 raise ConfigError(msg, parameter="results")
+        if self.calendar is not None:
+            if self.origin is not None:
+                msg = "`origin` and `calendar` of `windows` both say where windows start"
+                raise ConfigError(msg, parameter="origin")
+            check_calendar(self.calendar)
         self.parsed()
         self.origin_ns()
 
@@ -198,7 +211,8 @@ class Windows:
             SchemaError: If a column is missing, or of a type that does not fit.
         """
         bound = self.bound(schema, "windows")
-        return {"out": self.schema_of_windows(schema, bound), "late": schema}
+        windows = self.schema_of_windows(schema, bound)
+        return {"out": windows, "late": schema, "outside": schema}
 
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:  # noqa: ARG002
         """Return the columns of the key and of the aggregates."""
