@@ -77,6 +77,10 @@ def _windows(**settings: Any) -> Callable[[], TransformNode]:
     return lambda: Windows(AGGREGATES, **settings)
 
 
+def _sliding(**settings: Any) -> Callable[[], TransformNode]:
+    return _windows(sliding=True, **settings)
+
+
 OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "assign": lambda: Assign({"notional": "price * size", "ts_event": "ts_event + 5"}),
     "bars": lambda: Bars("20ns"),
@@ -138,6 +142,19 @@ OPERATORS: dict[str, Callable[[], TransformNode]] = {
     "sessions with lateness": _windows(gap="3ns", lateness="10ns"),
     "sessions with retractions": _windows(gap="3ns", lateness="9ns", revisions="retract"),
     "sessions that are final": _windows(gap="3ns", lateness="10ns", revisions="final"),
+    "windows of a calendar": _windows(
+        size="20ns",
+        every="9ns",
+        calendar={"sessions": [{"open": "1970-01-01T00:00Z", "close": "1970-01-02T00:00Z"}]},
+        lateness="10ns",
+    ),
+    "windows of rows": _windows(rows=3),
+    "windows of rows that are forgotten": _windows(rows=3, ttl="6ns"),
+    "windows of rows by text": _windows(rows=2, key="note"),
+    "sliding windows": _sliding(size="9ns"),
+    "sliding windows of all symbols": _sliding(size="20ns", key=[]),
+    "sliding windows of rows": _sliding(rows=4),
+    "sliding windows of rows that are forgotten": _sliding(rows=4, ttl="6ns"),
     "windows of a function": lambda: Windows(
         {"range": lambda price: int(price.max() - price.min())},
         size="20ns",

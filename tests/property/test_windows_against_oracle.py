@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,20 @@ from support.window_oracle import (
     Given,
     Outcome,
     Row,
+    counted,
     fixed_windows,
     in_sessions,
     on_grid,
     retracting,
     sessions,
+    sliding,
     watermarks_of,
 )
 
+DURATIONS = {"size", "every", "gap", "lateness", "ttl"}
 SCHEMA = TRADE.only(["ts_event", "symbol", "size"])
+
+FIGURES = ("values", "n", "sum", "first", "last", "most", "least", "mean")
 
 near_times = st.integers(-60, 60)
 far_times = st.one_of(
@@ -78,9 +84,11 @@ class Driver:
             "first": "first(size)",
             "last": "last(size)",
             "most": "max(size)",
+            "least": "min(size)",
+            "mean": "mean(size)",
         }
         settings: dict[str, Any] = {
-            name: f"{value}ns" if name in {"size", "every", "gap", "lateness"} else value
+            name: f"{value}ns" if name in DURATIONS else value
             for name, value in self.settings.items()
         }
         component = Windows(aggregates, results={"values": "int"}, **settings)
@@ -109,7 +117,11 @@ class Driver:
                 rows += map(Row, columns["ts_event"], names, columns["size"])
                 continue
             self.account.rows_out += len(batch)
-            words = ("ts_open", "ts_close", "values", "n", "sum", "first", "last", "most")
+            if self.settings.get("sliding"):
+                words: tuple[str, ...] = ("ts_event", "size", *FIGURES)
+                self.given += zip(names, *(columns[word] for word in words), strict=True)
+                continue
+            words = ("ts_open", "ts_close", *FIGURES)
             rest = (columns[word] for word in (*words, "revision", "is_final"))
             ops = columns.get("op", [1] * len(names))
             self.given += zip(names, *rest, ops, strict=True)
@@ -135,14 +147,20 @@ def pieces(rows: list[Row], at: list[int]) -> list[list[Row]]:
 
 def told(row: Given) -> tuple[Any, ...]:
     """Return a window of the oracle as the operator tells of it."""
-    none = 2**63 - 1
-    values = row.values
-    numbers = (
-        (hash(values) % 2**60, len(values), sum(values), values[0], values[-1], max(values))
-        if values
-        else (none, 0, none, none, none, none)
-    )
+    numbers = figures(row.values)
     return (row.symbol, row.start, row.end, *numbers, row.revision, row.is_final, row.op)
+
+
+def figures(values: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the aggregates of some values."""
+    none = 2**63 - 1
+    if not values:
+        return (none, 0, *6 * (none,))
+    mean = round(Fraction(sum(values), len(values)))
+    return (
+        *(hash(values) % 2**60, len(values), sum(values), values[0], values[-1]),
+        *(max(values), min(values), mean),
+    )
 
 
 def versions(rows: list[tuple[Any, ...]]) -> dict[Any, list[tuple[Any, ...]]]:
@@ -302,3 +320,45 @@ def test_order_of_arrival_within_the_bound_makes_no_difference(
         assert driver.late == []
         found.append(versions(driver.given))
     assert found[0] == found[1]
+
+
+@given(row_lists(), cuts, bounds, st.integers(1, 5), st.sampled_from([0, 1, 7]), st.integers(0, 9))
+def test_windows_of_so_many_rows_are_those_of_the_oracle(
+    rows: list[Row], at: list[int], bound: int, number: int, ttl: int, stop: int
+) -> None:
+    """Rows are counted in the order of event time; what is left is told under a reason."""
+    expected, lost = counted(rows, watermarks_of(rows, bound), number, ttl)
+    settings = {"rows": number, "ttl": ttl} if ttl else {"rows": number}
+    driver = Driver(bound, **settings)
+    for place, piece in enumerate(pieces(rows, at)):
+        if place == stop:
+            driver.restart()
+        driver.feed(piece)
+    driver.finish()
+    assert driver.given == [told(row) for row in expected.given]
+    assert driver.late == expected.late
+    assert driver.account.reasons.get("incomplete", 0) == lost
+
+
+@given(
+    row_lists(), cuts, bounds, st.integers(0, 25), st.sampled_from([0, 3, 9]), st.integers(0, 9)
+)
+def test_sliding_windows_are_those_of_the_oracle(
+    rows: list[Row], at: list[int], bound: int, size: int, ttl: int, stop: int
+) -> None:
+    """Each row comes out once, in order, with the window that ends with it."""
+    number = 1 + len(rows) % 4
+    settings: dict[str, Any] = {"size": size} if size else {"rows": number}
+    if ttl and not size:
+        settings["ttl"] = ttl
+    driver = Driver(bound, sliding=True, **settings)
+    for place, piece in enumerate(pieces(rows, at)):
+        if place == stop:
+            driver.restart()
+        driver.feed(piece)
+    driver.finish()
+    expected = sliding(rows, watermarks_of(rows, bound), size, number, ttl)
+    assert driver.given == [
+        (row.symbol, row.time, row.value, *figures(values)) for row, values in expected
+    ]
+    assert len(driver.late) == len(rows) - len(expected)

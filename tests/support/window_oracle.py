@@ -217,3 +217,52 @@ def retracting(given: list[Given]) -> list[Given]:
         out.append(row)
         known[key] = row
     return out
+
+
+def in_order(rows: list[Row], marks: Watermarks) -> tuple[list[Row], list[Row]]:
+    """Return rows in the order of event time, and those that came too late for it."""
+    late = [row for row, mark in zip(rows, marks, strict=True) if row.time < mark]
+    kept = [row for row, mark in zip(rows, marks, strict=True) if row.time >= mark]
+    # Python's sort is stable: rows of one instant stay in the order of arrival.
+    return sorted(kept, key=lambda row: row.time), late
+
+
+def counted(rows: list[Row], marks: Watermarks, number: int, ttl: int) -> tuple[Outcome, int]:
+    """Return windows of so many rows, and how many rows were in none."""
+    ordered, late = in_order(rows, marks)
+    out: list[Given] = []
+    waiting: dict[str, list[Row]] = {}
+    lost = 0
+    for row in ordered:
+        before = waiting.get(row.symbol, [])
+        if before and ttl and before[-1].time + ttl <= row.time:
+            lost += len(before)
+            before = []
+        held = [*before, row]
+        if len(held) == number:
+            values = tuple(each.value for each in held)
+            out.append(Given(row.symbol, held[0].time, row.time + 1, values, 0, True, 1))
+            held = []
+        waiting[row.symbol] = held
+    lost += sum(map(len, waiting.values()))
+    return Outcome(out, late, []), lost
+
+
+def sliding(
+    rows: list[Row], marks: Watermarks, size: int, number: int, ttl: int
+) -> list[tuple[Row, tuple[int, ...]]]:
+    """Return each row with the values of the window that ends with it."""
+    ordered, _ = in_order(rows, marks)
+    found = []
+    for place, row in enumerate(ordered):
+        same = [each for each in ordered[: place + 1] if each.symbol == row.symbol]
+        if size:
+            same = [each for each in same if each.time > row.time - size]
+        else:
+            for i in range(len(same) - 1, 0, -1):
+                if ttl and same[i - 1].time + ttl <= same[i].time:
+                    same = same[i:]
+                    break
+            same = same[-number:]
+        found.append((row, tuple(each.value for each in same)))
+    return found

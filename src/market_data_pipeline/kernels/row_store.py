@@ -28,6 +28,7 @@ __all__ = (
     "META_DROPPED",
     "META_GATHERED",
     "META_HEAP",
+    "META_INCOMPLETE",
     "META_LATE",
     "META_OUT",
     "META_OUTSIDE",
@@ -85,6 +86,7 @@ META_DROPPED = 8  # rows that were in their last window
 META_OVERFLOW = 9  # 1 + the first aggregate that left its range
 META_DEAD = 10  # 1 if a slot has lost its last row
 META_WANTED = 11  # room that was missing
+META_INCOMPLETE = 12  # rows given up without a window
 
 SLOT = 12
 SLOT_BASE = 0

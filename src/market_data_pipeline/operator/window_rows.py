@@ -38,6 +38,7 @@ class WindowRows:
         heap: What is due.
         out: Windows given.
         gather: Rows of the windows given, where functions of the user need them.
+        sums: (S, n) what a kernel keeps for each slot besides.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class WindowRows:
         columns: Sequence[str],
         aggregates: int,
         gathers: bool,
+        sums: int = 0,
         node: str,
         symbols: SymbolTable,
     ) -> None:
@@ -59,6 +61,7 @@ class WindowRows:
             columns: Columns that aggregates read.
             aggregates: Number of aggregates.
             gathers: Whether the rows of each window are needed.
+            sums: Words to keep for each slot besides.
             node: Name of the node, for messages.
             symbols: The symbol table of the run.
 
@@ -80,6 +83,7 @@ class WindowRows:
         self.arena = np.empty((_LEAST_ROWS, words), np.int64)
         self.heap = np.empty((2 * _LEAST_SLOTS, 3), np.int64)
         self.out = np.empty((_LEAST_OUT, OUT_VALUES + aggregates), np.int64)
+        self.sums = np.zeros((_LEAST_SLOTS, sums), np.int64)
         self._gather_words = words if gathers else 0
         self.gather = np.empty((_LEAST_OUT, self._gather_words), np.int64)
         self._key_values: list[npt.NDArray[Any]] = [
@@ -151,6 +155,7 @@ class WindowRows:
             grown = np.zeros((2 * size, store.SLOT), np.int64)
             grown[:size] = self.slots
             self.slots = grown
+            self.sums = np.concatenate([self.sums, np.zeros_like(self.sums)])
             self._free = np.zeros(2 + 2 * size, np.int64)
             window_keys.free_slots(self.slots, self._free)
             self._key_values = [

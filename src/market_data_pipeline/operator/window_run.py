@@ -1,4 +1,4 @@
-"""The running half of `windows`."""
+"""Windows of event time, running: fixed ones and sessions of activity."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from market_data_pipeline.calendars import SessionTable
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import duration_ns
-from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
-from market_data_pipeline.kernels import aggregates as operations
+from market_data_pipeline.errors import SnapshotError
 from market_data_pipeline.kernels import fixed_windows as fixed
 from market_data_pipeline.kernels import row_store as store
 from market_data_pipeline.kernels import session_windows as session
 from market_data_pipeline.kernels import window_output as output
-from market_data_pipeline.operator.aggregates import BoundAggregate
-from market_data_pipeline.operator.window_functions import results_of
+from market_data_pipeline.operator.window_columns import WindowColumns, column_of
 from market_data_pipeline.operator.window_rows import WindowRows
-from market_data_pipeline.records import Field, Kind, Schema
+from market_data_pipeline.records import Schema
 
 if TYPE_CHECKING:
     from market_data_pipeline.operator.windows import Windows
@@ -35,7 +33,6 @@ _MODES: Final = {
     "retract": fixed.MODE_RETRACT,
     "final": fixed.MODE_FINAL,
 }
-_KINDS: Final = tuple(Kind)
 _NO_TIMES: Final = np.empty(0, np.int64)
 
 
@@ -61,12 +58,8 @@ class WindowsOperator:
             ],
             np.int64,
         )
-        self._input: Schema | None = None
-        self._kept: Schema | None = None
-        self._bound: list[BoundAggregate] = []
-        self._schema: Schema | None = None
-        self._rows: WindowRows | None = None
-        self._program = np.empty((0, 4), np.int64)
+        self._columns = WindowColumns(settings, context, whole=False)
+        self._schema = Schema("window", ())
         self._table = None if settings.calendar is None else SessionTable(settings.calendar)
 
     # The operator's calls
@@ -75,18 +68,13 @@ class WindowsOperator:
         """Take rows into their windows."""
         if not len(batch):
             return ()
-        if batch.schema is not self._input:
-            self._set_input(batch.schema)
+        rows = self._rows_of(batch.schema)
         progress = batch.progress
         times = np.ascontiguousarray(batch.times)
         if progress is None:
             watermarks, end = np.full(len(times), TIME_MIN), TIME_MIN
         else:
             watermarks, end = np.ascontiguousarray(progress.watermarks(times)), progress.end
-        rows = self._rows
-        if rows is None:
-            msg = "windows were given rows before they knew their columns"
-            raise SchemaError(msg, node=self._context.node)
         late, outside = self._take(rows, batch, times, watermarks, end)
         outputs = self._given(rows)
         for port, positions in (("late", late), ("outside", outside)):
@@ -97,7 +85,7 @@ class WindowsOperator:
 
     def advance(self, watermark: int) -> Outputs:
         """Give the windows that are due at a watermark."""
-        rows = self._rows
+        rows = self._columns.rows
         if rows is None or watermark <= rows.watermark:
             return ()
         self._take(rows, None, _NO_TIMES, _NO_TIMES, watermark)
@@ -133,6 +121,13 @@ class WindowsOperator:
 
     # Rows
 
+    def _rows_of(self, schema: Schema) -> WindowRows:
+        if schema is self._columns.schema and self._columns.rows is not None:
+            return self._columns.rows
+        rows = self._columns.of(schema)
+        self._schema = self._settings.schema_of_windows(schema, self._columns.bound)
+        return rows
+
     def _take(
         self, rows: WindowRows, batch: Batch | None, times: Int64s, watermarks: Int64s, end: int
     ) -> tuple[Int64s, Int64s]:
@@ -154,7 +149,14 @@ class WindowsOperator:
         sessions = () if self._gap else (opens, closes)
 
         def call(first: int) -> tuple[int, int]:
-            kept = (rows.slots, rows.arena, rows.heap, self._program, rows.out, rows.gather)
+            kept = (
+                rows.slots,
+                rows.arena,
+                rows.heap,
+                self._columns.program,
+                rows.out,
+                rows.gather,
+            )
             skipped = () if self._gap else (outside,)
             found: tuple[int, int] = take(
                 *(first, end, times, watermarks, keys, values, self._grid, *sessions),
@@ -171,15 +173,7 @@ class WindowsOperator:
         return late, outside
 
     def _given(self, rows: WindowRows) -> list[tuple[str, Batch]]:
-        given, gathered = rows.taken()
-        wrong = int(rows.meta[store.META_OVERFLOW])
-        if wrong:
-            name = self._bound[wrong - 1].field.name
-            msg = (
-                f"`{name}` of `{self._context.node}` left the range of 64 bits; read the "
-                f"column with fewer decimal places, or take shorter windows"
-            )
-            raise ArithmeticOverflowError(msg)
+        given, gathered = self._columns.taken()
         if self._settings.revisions == "final" and self._lateness:
             keep = given[:, output.OUT_FINAL] == 1
             if self._gap and not keep.all():
@@ -192,86 +186,31 @@ class WindowsOperator:
         return [("out", self._batch(rows, given, gathered))]
 
     def _batch(self, rows: WindowRows, given: Int64s, gathered: Int64s) -> Batch:
-        schema = self._schema
-        if schema is None:
-            msg = "windows came out before their columns were known"
-            raise SchemaError(msg, node=self._context.node)
         columns: dict[str, Column] = rows.key_columns(given[:, output.OUT_SLOT])
-        columns["ts_open"] = _column(given, output.OUT_START)
-        columns["ts_close"] = _column(given, output.OUT_END)
-        own = results_of(self._bound, self._kept, gathered, given, rows, self._context)
-        for place, aggregate in enumerate(self._bound):
-            name = aggregate.field.name
-            if name in own:
-                columns[name] = own[name]
-                continue
-            column = _column(given, output.OUT_VALUES + place)
-            columns[name] = (
-                column.view(np.float64)
-                if aggregate.field.kind is Kind.FLOAT
-                else column.astype(aggregate.field.dtype, copy=False)
-            )
+        columns["ts_open"] = column_of(given, output.OUT_START)
+        columns["ts_close"] = column_of(given, output.OUT_END)
+        columns |= self._columns.results(given, gathered)
         columns["is_final"] = given[:, output.OUT_FINAL] == 1
-        columns["revision"] = _column(given, output.OUT_REVISION)
+        columns["revision"] = column_of(given, output.OUT_REVISION)
         if self._settings.revisions == "retract":
-            columns["op"] = _column(given, output.OUT_OP)
+            columns["op"] = column_of(given, output.OUT_OP)
         # What comes later ends no earlier than what was due, lateness aside.
         span = self._lateness + (0 if self._gap else self._size)
         due = given[:, output.OUT_DUE]
         marks = np.where(due >= TIME_MIN + span, due, TIME_MIN + span) - span
         end = max(self.output_watermark(rows.watermark), int(marks[-1]))
         progress = Progress(int(marks[0]), 0, end, marks)
-        return Batch(schema, columns, self._context.symbols, progress)
-
-    # Columns
-
-    def _set_input(self, schema: Schema) -> None:
-        bound = self._settings.bound(schema, self._context.node)
-        if self._rows is None:
-            self._make_rows(schema, bound)
-        elif [a.field for a in bound] != [a.field for a in self._bound] or any(
-            schema[name] != self._kept_field(name) for name in self._rows.key
-        ):
-            msg = f"`{self._context.node}` was given other columns than before: {schema.names}"
-            raise SchemaError(msg, node=self._context.node)
-        self._input = schema
-
-    def _kept_field(self, name: str) -> Field | None:
-        return None if self._kept is None else self._kept[name]
-
-    def _make_rows(self, schema: Schema, bound: list[BoundAggregate]) -> WindowRows:
-        columns = tuple(dict.fromkeys(name for a in bound for name in a.columns))
-        place = {name: store.ROW_VALUES + i for i, name in enumerate(columns)}
-        self._bound = bound
-        self._kept = schema.only({*columns, *self._settings.key, schema.time})
-        self._schema = self._settings.schema_of_windows(schema, bound)
-        self._program = np.array([_line(a, place) for a in bound], np.int64)
-        self._rows = WindowRows(
-            schema,
-            key=self._settings.key,
-            columns=columns,
-            aggregates=len(bound),
-            gathers=any(a.call is not None for a in bound),
-            node=self._context.node,
-            symbols=self._context.symbols,
-        )
-        return self._rows
+        return Batch(self._schema, columns, self._context.symbols, progress)
 
     # State
 
     def snapshot(self) -> Snapshot:
         """Return the rows of open windows."""
-        if self._rows is None or self._kept is None:
+        rows = self._columns.rows
+        if rows is None:
             return Snapshot()
-        saved = self._rows.saved()
-        scalars = {
-            **self._shape(),
-            "watermark": self._rows.watermark,
-            f"time.{self._kept.time}": 0,
-        }
-        for field in self._kept:
-            scalars[f"kind.{field.name}"] = _KINDS.index(field.kind)
-            scalars[f"scale.{field.name}"] = field.scale
+        saved = rows.saved()
+        scalars = {**self._shape(), "watermark": rows.watermark, **self._columns.scalars()}
         return Snapshot(saved.key_groups, saved.keyed, scalars)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -288,8 +227,8 @@ class WindowsOperator:
             theirs = {name: scalars.get(name) for name in shape}
             msg = f"the state is of other windows: {theirs}, these are {shape}"
             raise SnapshotError(msg)
-        schema = _schema_of(scalars)
-        rows = self._make_rows(schema, self._settings.bound(schema, self._context.node))
+        rows = self._columns.load(scalars)
+        self._schema = self._settings.schema_of_windows(self._columns.kept, self._columns.bound)
         rows.load(snapshot, scalars["watermark"])
         self._context.account.held += len(snapshot.keyed["rows"])
         if self._gap:
@@ -314,35 +253,3 @@ def _intervals(table: SessionTable) -> tuple[Int64s, Int64s]:
     """Return opens and closes, at least one: a kernel takes none for no calendar."""
     never = np.array([TIME_MAX], np.int64)
     return (table.opens, table.closes) if len(table.opens) else (never, never)
-
-
-def _column(given: Int64s, place: int) -> Int64s:
-    return np.ascontiguousarray(given[:, place])
-
-
-def _line(aggregate: BoundAggregate, place: dict[str, int]) -> tuple[int, int, int, int]:
-    """Return the line of a program for an aggregate."""
-    words: list[Any] = [place[name] for name in aggregate.columns]
-    if aggregate.call is not None:
-        return (operations.NOTHING, 0, 0, 0)
-    word = aggregate.operation.upper()
-    if word == "COUNT" and not words:
-        word = "COUNT_ROWS"
-    elif word == "COUNT_FLOAT":
-        word = "COUNT_FLOATS"
-    line = [getattr(operations, word), *words, *aggregate.parameters, 0, 0, 0]
-    return (line[0], line[1], line[2], line[3])
-
-
-def _schema_of(scalars: Any) -> Schema:
-    import pyarrow as pa
-
-    fields = []
-    for name, index in scalars.items():
-        if name.startswith("kind."):
-            kind = _KINDS[index]
-            scale = scalars[f"scale.{name[5:]}"]
-            arrow = pa.string() if kind is Kind.ARROW else None
-            fields.append(Field(name[5:], kind, scale, arrow))
-    time = next(name[5:] for name in scalars if name.startswith("time."))
-    return Schema("saved", tuple(fields), time)

@@ -7,6 +7,7 @@ __all__ = ("Windows",)
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
+import pyarrow as pa
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from market_data_pipeline.calendars import check_calendar
@@ -47,7 +48,13 @@ class Windows:
     `size` and `every` hopping ones, `gap` sessions of activity: a row belongs to the
     session of its key if it is less than `gap` from one of its rows. All are half-open,
     `[ts_open, ts_close)`; a session ends `gap` after its last row. A window without rows
-    does not come out.
+    does not come out. `rows` gives a window for each so many rows of a key, in the order
+    of event time; what is left at the end, or after `ttl`, is counted as `incomplete`.
+
+    With `sliding` each row comes out with the aggregates of a window that ends with it:
+    of the rows of its key up to this one whose event time is after that of the row less
+    `size`, or of the last `rows`. Rows come in the order of event time; a row below the
+    watermark is late.
 
     A window comes out when the watermark reaches `ts_close`. With `lateness` it stays
     open to revision: a row that comes later gives it again at once with `revision` one
@@ -73,6 +80,9 @@ class Windows:
         size: Width of a window.
         every: From the start of a window to that of the next; `size` by default.
         gap: How long a key is silent between two sessions of activity.
+        rows: How many rows of a key make a window.
+        sliding: Whether each row is given, in the order of event time, with the
+            aggregates of the window that ends with it.
         key: Columns that tell rows apart; an empty list puts all rows together.
         origin: A start of a window, as ISO 8601 text, in UTC if it names no zone; the
             UNIX epoch by default.
@@ -83,6 +93,8 @@ class Windows:
         revisions: `upsert` gives a revised row under the same key and `ts_open`;
             `retract` takes the old row back first, in a column `op` of -1 and 1; `final`
             lets only final rows out.
+        ttl: How long the rows of a silent key are kept for a window of `rows`; for ever by
+            default.
         results: What functions and expressions of your own give: int, float (the
             default) or decimal, an integer in units of 1e-9.
     """
@@ -91,11 +103,14 @@ class Windows:
     size: PositiveDuration | None = None
     every: PositiveDuration | None = None
     gap: PositiveDuration | None = None
+    rows: Annotated[int, Field(ge=1)] | None = None
+    sliding: bool = False
     key: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=lambda: ["symbol"])
     origin: str | None = None
     calendar: str | dict[str, Any] | None = None
     lateness: Duration = "0s"
     revisions: Revisions = "upsert"
+    ttl: PositiveDuration | None = None
     results: dict[str, Word] = Field(default_factory=dict)
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "outside")
@@ -111,14 +126,7 @@ class Windows:
             MissingDependencyError: If the calendar is an exchange's and exchange_calendars
                 is not there.
         """
-        if (self.size is None) == (self.gap is None):
-            msg = "`windows` needs `size`, or `gap` for sessions of activity"
-            raise ConfigError(msg, parameter="size")
-        for setting in ("every", "origin", "calendar"):
-            if self.size is not None or getattr(self, setting) is None:
-                continue
-            msg = f"`{setting}` of `windows` goes with `size`, sessions follow the rows"
-            raise ConfigError(msg, parameter=setting)
+        self._check_kind()
         if self.size is not None and self.step_ns > duration_ns(self.size):
             msg = (
                 f"`every` of `windows` must not be longer than `size`, or rows fall between "
@@ -146,6 +154,35 @@ class Windows:
             check_calendar(self.calendar)
         self.parsed()
         self.origin_ns()
+
+    def _check_kind(self) -> None:
+        """Refuse settings that are of different kinds of windows.
+
+        Raises:
+            ConfigError: If there is not one of `size`, `gap` and `rows`, or another
+                setting does not go with it.
+        """
+        kinds = [name for name in ("size", "gap", "rows") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            found = " and ".join(f"`{name}`" for name in kinds) or "none of them"
+            msg = (
+                f"`windows` needs `size`, `gap` for sessions of activity, or `rows` for "
+                f"windows of so many rows; there was {found}"
+            )
+            raise ConfigError(msg, parameter=kinds[-1] if kinds else "size")
+        (kind,) = kinds
+        fits = {"size"} if not self.sliding else set[str]()
+        only = dict.fromkeys(("every", "origin", "calendar"), fits)
+        only["ttl"] = {"rows"}
+        only["sliding"] = {"size", "rows"}
+        only["lateness"] = set[str]() if self.sliding else {"size", "gap"}
+        only["revisions"] = only["lateness"]
+        plain = {"sliding": False, "lateness": "0s", "revisions": "upsert"}
+        for setting, with_kinds in only.items():
+            if getattr(self, setting) != plain.get(setting) and kind not in with_kinds:
+                what = "sliding windows" if self.sliding else f"`{kind}`"
+                msg = f"`{setting}` of `windows` does not go with {what}"
+                raise ConfigError(msg, parameter=setting)
 
     @property
     def step_ns(self) -> int:
@@ -188,10 +225,26 @@ class Windows:
             msg = f"`{node}` needs an event time, and {schema.name} rows have none"
             raise SchemaError(msg, node=node)
         check_columns(schema, self.key, node)
+        for name in self.key:
+            arrow = schema[name].arrow
+            if arrow is not None and arrow not in {pa.string(), pa.large_string()}:
+                msg = f"`{name}` of type {arrow} cannot be part of the key of `{node}`"
+                raise SchemaError(msg, node=node)
         return [aggregate.bind(schema, node) for aggregate in self.parsed()]
 
     def schema_of_windows(self, schema: Schema, bound: list[BoundAggregate]) -> Schema:
-        """Return the columns of windows made of rows of a schema."""
+        """Return the columns of windows made of rows of a schema.
+
+        Raises:
+            SchemaError: If rows have a column of the name of an aggregate.
+        """
+        if self.sliding:
+            for aggregate in bound:
+                if aggregate.field.name in schema:
+                    name = aggregate.field.name
+                    msg = f"rows have a column `{name}` already; call the aggregate otherwise"
+                    raise SchemaError(msg, node="windows")
+            return schema.having(*(aggregate.field for aggregate in bound))
         fields = [
             *(schema[name] for name in self.key),
             Column("ts_open", Kind.TIME),
@@ -202,7 +255,7 @@ class Windows:
         ]
         if self.revisions == "retract":
             fields.append(Column("op", Kind.INT))
-        return Schema("window", tuple(fields), "ts_close" if self.gap else "ts_open")
+        return Schema("window", tuple(fields), "ts_open" if self.size else "ts_close")
 
     def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
         """Return the columns of windows, and of late rows.
@@ -214,13 +267,20 @@ class Windows:
         windows = self.schema_of_windows(schema, bound)
         return {"out": windows, "late": schema, "outside": schema}
 
-    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:  # noqa: ARG002
-        """Return the columns of the key and of the aggregates."""
-        read = (name for aggregate in self.parsed() for name in aggregate.columns)
-        return frozenset(("ts_event", "ts_open", "ts_close", *self.key, *read))
+    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the columns of the key and of the aggregates; if sliding, those wanted too."""
+        read = {name for aggregate in self.parsed() for name in aggregate.columns}
+        read.update(("ts_event", "ts_open", "ts_close", *self.key))
+        if not self.sliding:
+            return frozenset(read)
+        return None if wanted is None else (wanted - self.aggregates.keys()) | read
 
     def build(self, context: NodeContext) -> Operator:
         """Make the running half."""
+        if self.sliding or self.rows is not None:
+            from market_data_pipeline.operator.window_ordered import OrderedWindowsOperator
+
+            return OrderedWindowsOperator(self, context)
         from market_data_pipeline.operator.window_run import WindowsOperator
 
         return WindowsOperator(self, context)
