@@ -40,7 +40,7 @@ class TradingSessions:
     of, as a year whose holidays are not fixed, ends the run.
 
     Delivery: every row once, in order.
-    Memory: the calendar's intervals for the decades seen, about 50 kB each.
+    Memory: the calendar's intervals for the decades seen, about 100 kB each.
 
     Attributes:
         calendar: Name of the exchange's calendar, or a mapping that describes one.
