@@ -29,6 +29,7 @@ __all__ = (
     "Flaw",
     "GraphError",
     "InputError",
+    "IntervalJoin",
     "JsonlSink",
     "Kind",
     "Ledger",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.conditions import Conditions as Conditions
     from market_data_pipeline.operator.dedupe import Dedupe as Dedupe
     from market_data_pipeline.operator.filter import Filter as Filter
+    from market_data_pipeline.operator.interval_join import IntervalJoin as IntervalJoin
     from market_data_pipeline.operator.map import Map as Map
     from market_data_pipeline.operator.quality import Quality as Quality
     from market_data_pipeline.operator.router import Router as Router
@@ -142,6 +144,7 @@ _HOMES: Final = {
     "operator.conditions": ("Conditions",),
     "operator.dedupe": ("Dedupe",),
     "operator.filter": ("Filter",),
+    "operator.interval_join": ("IntervalJoin",),
     "operator.map": ("Map",),
     "operator.quality": ("Quality",),
     "operator.router": ("Router",),

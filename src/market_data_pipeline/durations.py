@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ("Duration", "duration_ns", "format_duration")
+__all__ = (
+    "Duration",
+    "SignedDuration",
+    "duration_ns",
+    "format_duration",
+    "signed_duration_ns",
+)
 
 import re
 from datetime import timedelta
@@ -50,6 +56,18 @@ def duration_ns(value: str | timedelta) -> int:
     return total
 
 
+def signed_duration_ns(value: str | timedelta) -> int:
+    """Return a duration that may be negative, as `-5s`, in nanoseconds.
+
+    Raises:
+        ConfigError: If it is no duration, as in `duration_ns`.
+    """
+    if isinstance(value, timedelta):
+        return -duration_ns(-value) if value < timedelta() else duration_ns(value)
+    text = value.strip()
+    return -duration_ns(text[1:]) if text.startswith("-") else duration_ns(text)
+
+
 def _text_ns(text: str) -> int:
     if text == "0":
         return 0
@@ -87,6 +105,13 @@ def _normal(value: object) -> str:
     raise ValueError(msg)
 
 
+def _signed(value: object) -> str:
+    if isinstance(value, timedelta | str):
+        ns = signed_duration_ns(value)
+        return f"-{format_duration(-ns)}" if ns < 0 else format_duration(ns)
+    return _normal(value)
+
+
 Duration: TypeAlias = Annotated[
     str | timedelta,
     BeforeValidator(_normal),
@@ -99,3 +124,16 @@ Duration: TypeAlias = Annotated[
     ),
 ]
 """A setting that is a duration. It is kept in its shortest spelling; see `duration_ns`."""
+
+SignedDuration: TypeAlias = Annotated[
+    str | timedelta,
+    BeforeValidator(_signed),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^-?(0|(\d+(\.\d+)?(ns|us|ms|s|min|m|h|d))+)$",
+            "examples": ["-5s", "0s", "500ms"],
+        }
+    ),
+]
+"""The same for a duration that may be negative; see `signed_duration_ns`."""

@@ -22,6 +22,7 @@ from market_data_pipeline.operator.clock_skew import ClockSkew
 from market_data_pipeline.operator.conditions import Conditions
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.operator.filter import Filter
+from market_data_pipeline.operator.interval_join import IntervalJoin
 from market_data_pipeline.operator.map import Map
 from market_data_pipeline.operator.quality import Quality
 from market_data_pipeline.operator.router import Router
@@ -173,6 +174,20 @@ class Stream:
     ) -> Stream:
         """Give each row the other stream's row as of its time; see `AsofJoin`."""
         component = AsofJoin(_listed(by), direction, tolerance, **settings)
+        return self.join(component, other, name=name)
+
+    def join_interval(
+        self,
+        other: Stream,
+        *,
+        lower: str | timedelta,
+        upper: str | timedelta,
+        by: str | Sequence[str] = "symbol",
+        name: str | None = None,
+        **settings: Any,
+    ) -> Stream:
+        """Pair each row with the other stream's rows around its time; see `IntervalJoin`."""
+        component = IntervalJoin(lower, upper, _listed(by), **settings)
         return self.join(component, other, name=name)
 
     def with_quotes(self, quotes: Stream, *, name: str | None = None, **settings: Any) -> Stream:

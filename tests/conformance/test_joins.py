@@ -11,6 +11,7 @@ import pytest
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.nodes import JoinNode
 from market_data_pipeline.operator.asof_join import AsofJoin
+from market_data_pipeline.operator.interval_join import IntervalJoin
 from market_data_pipeline.operator.trades_with_quotes import TradesWithQuotes
 from market_data_pipeline.records import UNDEFINED, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
@@ -46,6 +47,14 @@ JOINS: dict[str, Callable[[], JoinNode]] = {
     "as known, looking ahead": lambda: AsofJoin(on="ts_recv", look_ahead=True, how="inner"),
     "as known, after": lambda: AsofJoin(on="ts_recv", direction="forward", tolerance="4ns"),
     "trades with quotes": TradesWithQuotes,
+    "trades with both sides of quotes": lambda: TradesWithQuotes(each_side=True, tolerance="8ns"),
+    "as of, after, with values carried": lambda: AsofJoin(
+        direction="forward", tolerance="4ns", carry=["price", "size"], columns=["price", "size"]
+    ),
+    "interval": lambda: IntervalJoin("-6ns", "3ns"),
+    "interval, left": lambda: IntervalJoin("0s", "0s", by=["note"], how="left"),
+    "interval after, without key": lambda: IntervalJoin("4ns", "6ns", by=[], columns=["firm"]),
+    "interval before": lambda: IntervalJoin("-30ns", "-9ns", by=["venue", "symbol"]),
 }
 
 
@@ -64,7 +73,8 @@ def _side(
         "sequence": np.arange(rows),
         "venue": rng.integers(-1, 2, rows),
         "note": [None if i == 0 else f"n{i}" for i in rng.integers(0, 3, rows).tolist()],
-        "bid_price": rng.integers(1, 50, rows),
+        "bid_price": np.where(rng.random(rows) < 0.4, UNDEFINED, rng.integers(1, 50, rows)),
+        "ask_price": np.where(rng.random(rows) < 0.4, UNDEFINED, rng.integers(1, 50, rows)),
         "spread": rng.random(rows),
         "firm": rng.random(rows) < 0.5,
     }

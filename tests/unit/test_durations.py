@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from market_data_pipeline.durations import duration_ns, format_duration
+from market_data_pipeline.durations import duration_ns, format_duration, signed_duration_ns
 from market_data_pipeline.errors import ConfigError
 
 
@@ -53,3 +53,19 @@ def test_what_is_no_duration_is_refused(text: str | timedelta, words: str) -> No
     with pytest.raises(ConfigError, match=words) as caught:
         duration_ns(text)
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("-5s", -5_000_000_000), ("0", 0), ("-0s", 0), (timedelta(seconds=-1), -1_000_000_000)],
+)
+def test_signed_durations_may_be_before(text: str | timedelta, ns: int) -> None:
+    """A minus stands in front of the whole."""
+    assert signed_duration_ns(text) == ns
+
+
+@pytest.mark.parametrize("text", ["--5s", "- 5s 1", "5", "-"])
+def test_what_is_no_signed_duration_is_refused(text: str) -> None:
+    """One sign, then a duration."""
+    with pytest.raises(ConfigError):
+        signed_duration_ns(text)

@@ -5,27 +5,30 @@ from __future__ import annotations
 __all__ = ("AsofJoin",)
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError, SchemaError
 from market_data_pipeline.operator.columns import check_columns
-from market_data_pipeline.operator.join_columns import JoinedColumns, joined_columns
+from market_data_pipeline.operator.join_settings import (
+    Names,
+    OptionalNames,
+    joined_sides,
+    read_columns,
+)
 from market_data_pipeline.records import Field as Column
 from market_data_pipeline.records import Kind, Schema
 
 if TYPE_CHECKING:
-    from market_data_pipeline.operator.asof_operator import AsofOperator
+    from market_data_pipeline.operator.asof_matcher import AsofRule
+    from market_data_pipeline.operator.join_columns import JoinedColumns
+    from market_data_pipeline.operator.time_join import TimeJoinOperator
 
 LOOKED_AHEAD = Column("looked_ahead", Kind.BOOL)
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 @component("asof_join")
@@ -63,17 +66,20 @@ class AsofJoin:
         look_ahead: With `on: ts_recv`, add the column `looked_ahead`: true where the match by
             `ts_event` was received only after the left row.
         columns: Columns to take from the right; null for all but those in `by`.
+        carry: Columns of the right, of numbers, in which a row without a value is given the last
+            one of its key: a quote of one side keeps the other side.
         suffix: Added to the name of a right column that the left has too.
         how: `left` keeps left rows without a match, `inner` sends them to `unmatched`.
     """
 
-    by: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=lambda: ["symbol"])
+    by: Names = Field(default_factory=lambda: ["symbol"])
     direction: Literal["backward", "forward", "nearest"] = "backward"
     tolerance: Duration | None = None
     strict: bool = False
     on: Literal["ts_event", "ts_recv"] = "ts_event"
     look_ahead: bool = False
-    columns: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    columns: OptionalNames = None
+    carry: Names = Field(default_factory=list)
     suffix: str = "_right"
     how: Literal["left", "inner"] = "left"
 
@@ -105,19 +111,17 @@ class AsofJoin:
         Raises:
             SchemaError: If a column is missing, or the two sides do not fit.
         """
-        from market_data_pipeline.operator.join_keys import check_keys
-
-        check_keys(left, right, self.by, self.type_name)
-        for schema in (left, right):
-            if not schema.time:
-                msg = f"`{self.type_name}` needs rows with an event time; {schema.name} has none"
+        check_columns(right, self.carry, self.type_name)
+        for name in self.carry:
+            if right[name].kind not in {Kind.FIXED, Kind.INT, Kind.TIME}:
+                msg = f"`carry` of `{self.type_name}` is for numbers, `{name}` is {right[name]}"
                 raise SchemaError(msg, node=self.type_name)
-            check_columns(schema, [self.time_of(schema)], self.type_name)
-        return joined_columns(
+        return joined_sides(
             left,
             right,
             self.type_name,
-            keys=self.by,
+            by=self.by,
+            times=(self.time_of(left), self.time_of(right)),
             columns=self.columns,
             suffix=self.suffix,
             added=[LOOKED_AHEAD] if self.look_ahead else [],
@@ -127,10 +131,12 @@ class AsofJoin:
         """Return the column of a side that decides."""
         return schema.time if self.on == "ts_event" else self.on
 
-    @property
-    def tolerance_ns(self) -> int | None:
-        """The tolerance in nanoseconds, None for any."""
-        return None if self.tolerance is None else duration_ns(self.tolerance)
+    def rule(self) -> AsofRule:
+        """Return which right row a left row is given."""
+        from market_data_pipeline.operator.asof_matcher import AsofRule
+
+        tolerance = None if self.tolerance is None else duration_ns(self.tolerance)
+        return AsofRule(self.direction, self.strict, tolerance, tuple(self.carry))
 
     def join_schemas(self, left: Schema, right: Schema) -> Mapping[str, Schema | None]:
         """Return the columns of joined rows, and of those that were not joined.
@@ -145,22 +151,11 @@ class AsofJoin:
         self, wanted: frozenset[str] | None
     ) -> tuple[frozenset[str] | None, frozenset[str] | None]:
         """Return the columns of each side that end in a column wanted, and those it needs."""
-        if wanted is None:
-            right = None if self.columns is None else self._needed.union(self.columns)
-            return None, right
-        # Which columns of the right have a suffix follows from the names on the left, so
-        # what is wanted under either name is read of both.
-        both = self._needed | wanted | {name.removesuffix(self.suffix) for name in wanted}
-        if self.columns is None:
-            return both, both
-        return both.union(self.columns), self._needed.union(self.columns)
+        needed = frozenset((*self.by, self.on, "ts_event", "ts_open"))
+        return read_columns(wanted, needed, self.columns, self.suffix)
 
-    @property
-    def _needed(self) -> frozenset[str]:
-        return frozenset((*self.by, self.on, "ts_event", "ts_open"))
-
-    def build(self, context: NodeContext) -> AsofOperator:
+    def build(self, context: NodeContext) -> TimeJoinOperator:
         """Make the running half."""
-        from market_data_pipeline.operator.asof_operator import AsofOperator
+        from market_data_pipeline.operator.time_join import TimeJoinOperator
 
-        return AsofOperator(self, context)
+        return TimeJoinOperator(self, context)

@@ -1,131 +1,88 @@
-"""The right side of an as-of join: which row is the one as of a time."""
+"""Which right row is the one as of a time."""
 
 from __future__ import annotations
 
-__all__ = ("AsofMatcher", "Direction", "Rule")
+__all__ = ("AsofRule", "AsofRows", "Direction")
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Column
-from market_data_pipeline.kernels.asof import asof_around, asof_backward, last_rows, link_rows
-from market_data_pipeline.operator.held_rows import HeldRows, by_time
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
+from market_data_pipeline.kernels.asof import asof_around, asof_backward, last_rows
 from market_data_pipeline.operator.join_keys import JoinKeys
-from market_data_pipeline.operator.join_pool import JoinPool
-from market_data_pipeline.records import Field, Schema
+from market_data_pipeline.operator.right_rows import Int64s, Matches, RightRows
+from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
 
 Direction: TypeAlias = Literal["backward", "forward", "nearest"]
-Int64s: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AsofRule:
     """Which right row a left row is given.
 
     Attributes:
         direction: Before it, after it, or whichever is nearer.
         strict: Whether a row of the same time does not count.
         tolerance_ns: Most nanoseconds between the two; None for any.
+        carry: Columns in which a row without a value has the last one of its key.
     """
 
     direction: Direction
     strict: bool
     tolerance_ns: int | None
+    carry: tuple[str, ...] = ()
 
-    def decided(self, watermark: int) -> int:
-        """Return up to which left time no right row can come that would change a match."""
-        if watermark == TIME_MAX:
-            return TIME_MAX
-        if self.direction == "backward":
-            return max(watermark - (not self.strict), TIME_MIN)
-        ahead = self.tolerance_ns or 0
-        return watermark - 1 - ahead if watermark > TIME_MIN + ahead else TIME_MIN
-
-
-class AsofMatcher:
-    """Right rows, and for each key how far they were passed."""
-
-    def __init__(
+    def rows(
         self,
         schema: Schema,
         time: str,
         needed: Sequence[str],
-        rule: Rule,
+        keys: JoinKeys,
+        symbols: SymbolTable,
+    ) -> AsofRows:
+        """Return the right side, without rows; see `RightRows`."""
+        return AsofRows(self, schema, time, needed, keys, symbols)
+
+
+class AsofRows(RightRows):
+    """The right side of an as-of join."""
+
+    def __init__(
+        self,
+        rule: AsofRule,
+        schema: Schema,
+        time: str,
+        needed: Sequence[str],
         keys: JoinKeys,
         symbols: SymbolTable,
     ) -> None:
-        """Make one without rows.
-
-        Args:
-            schema: The columns of the right rows.
-            time: The column that decides.
-            needed: The columns that are asked for, those of the key among them.
-            rule: Which row is the one.
-            keys: Numbers the keys.
-            symbols: The symbol table of the run.
-        """
-        self.schema = replace(schema.only({time, *needed}), time=time)
-        self._rule = rule
-        self._keys = keys
-        self._backward = rule.direction == "backward"
+        super().__init__(schema, time, needed, keys, symbols)
+        self._direction = rule.direction
+        self._strict = rule.strict
         self._tolerance = -1 if rule.tolerance_ns is None else rule.tolerance_ns
-        self._symbols = symbols
-        self._held = HeldRows(self.schema, symbols)
-        self._pool = JoinPool(self.schema, time, keys, symbols)
-        self._cursor = 0
-        self._following = np.empty(0, np.int64)
-        self._linked = 0
-        # By key: the last row passed, the first and the last row there is.
-        self._passed = np.empty(0, np.int64)
-        self._first = np.empty(0, np.int64)
-        self._tail = np.empty(0, np.int64)
+        none = np.empty(0, np.int64)
+        self._pool.carried = {name: none for name in rule.carry if name in self.schema}
 
-    @property
-    def rows(self) -> int:
-        """Rows it has."""
-        return self._held.rows + self._pool.rows
+    def decided(self, watermark: int) -> int:
+        """Return up to which left time a match is settled."""
+        if watermark == TIME_MAX:
+            return TIME_MAX
+        if self._direction == "backward":
+            return max(watermark - (not self._strict), TIME_MIN)
+        ahead = max(self._tolerance, 0)
+        return watermark - 1 - ahead if watermark > TIME_MIN + ahead else TIME_MIN
 
-    def take(self, batch: Batch) -> Int64s:
-        """Take right rows; return the positions of late ones, which are not taken."""
-        return self._held.take(by_time(batch, self.schema))
-
-    def load(self, batch: Batch, watermark: int) -> None:
-        """Take rows that were kept, in order, and the progress there was."""
-        self._held.load(batch, watermark)
-
-    def advance(self, watermark: int, low: int) -> int:
-        """Take progress of the right side; return how many rows were forgotten.
-
-        Args:
-            watermark: No right row before this is still to come.
-            low: No left row before this is still to come.
-        """
-        forgotten = 0
-        self._held.advance(watermark)
-        limit = watermark if watermark == TIME_MAX else max(watermark - 1, TIME_MIN)
-        for batch in self._held.due(limit):
-            if not self._pool.fits(len(batch)):
-                forgotten += self._forget(low, len(batch))
-            self._pool.add(batch)
-        return forgotten
-
-    def match(self, left: Batch) -> Int64s:
-        """Return the place of each left row's match, (n,) int64, -1 for none.
-
-        Args:
-            left: The rows, all decided, in the order of their time, across calls too.
-        """
-        ids = self._keys.ids(left, adding=False)
-        self._grow()
+    def match(self, left: Batch) -> Matches:
+        """Return the one right row of each left row."""
+        ids = self._ids(left)
         times = np.ascontiguousarray(left.times)
         out = np.empty(len(left), np.int64)
-        pool, strict = self._pool, int(self._rule.strict)
-        if self._backward:
+        pool, strict = self._pool, int(self._strict)
+        if self._direction == "backward":
             self._cursor = asof_backward(
                 *(pool.times, pool.ids, pool.rows, self._cursor, self._passed),
                 *(times, ids, strict, self._tolerance, out),
@@ -134,64 +91,21 @@ class AsofMatcher:
             self._link()
             asof_around(
                 *(pool.times, self._following, self._first, self._passed, times, ids),
-                *(int(self._rule.direction == "nearest"), strict, max(self._tolerance, 0), out),
+                *(int(self._direction == "nearest"), strict, max(self._tolerance, 0), out),
             )
-        return out
+        return Matches(None, out)
 
-    def matched(self, name: str, field: Field, places: Int64s) -> Column:
-        """Return a column of the rows at some places; see `JoinPool.matched`."""
-        return self._pool.matched(name, field, places)
-
-    def kept(self, low: int) -> Batch:
-        """Return, in order, the rows that left rows may ask for that are not before `low`."""
-        self._forget(low, 0)
-        pool = self._pool.kept(np.arange(self._pool.rows))
-        return Batch.concat([pool, self._held.all()])
-
-    def forget_all(self) -> int:
-        """Forget all rows; return how many there were."""
-        rows = self.rows
-        self._held = HeldRows(self.schema, self._symbols)
-        self._reset(np.empty(0, np.int64), 0)
-        return rows
-
-    def _cut(self, low: int) -> int:
-        return int(np.searchsorted(self._pool.times[: self._pool.rows], low, side="left"))
-
-    def _forget(self, low: int, room: int) -> int:
+    def _staying(self, low: int) -> Int64s:
         pool = self._pool
-        before = pool.rows
         cut = self._cut(low)
-        stay = np.arange(cut, before)
-        if self._rule.direction != "forward" and cut:
-            # Of the rows before every left row to come, the last of each key may match.
-            found = np.empty(cut, np.int64)
-            self._grow()
-            count = last_rows(pool.ids, cut, self._tail, found)
-            found = found[:count]
-            if self._tolerance >= 0 and low > TIME_MIN + self._tolerance:
-                found = found[pool.times[found] >= low - self._tolerance]
-            stay = np.concatenate([found, stay])
-        self._reset(stay, room)
-        return before - pool.rows
-
-    def _reset(self, stay: Int64s, room: int) -> None:
-        self._pool.keep_only(stay, room)
-        self._cursor = self._linked = 0
-        self._passed = self._first = self._tail = np.empty(0, np.int64)
-
-    def _grow(self) -> None:
-        missing = self._keys.count - len(self._passed)
-        if missing > 0:
-            more = np.full(max(missing, len(self._passed), 64), -1, np.int64)
-            self._passed = np.concatenate([self._passed, more])
-            self._first = np.concatenate([self._first, more])
-            self._tail = np.concatenate([self._tail, more])
-
-    def _link(self) -> None:
-        pool = self._pool
-        if len(self._following) != pool.capacity:
-            # The pool was made anew, and what was known of it with it.
-            self._following = np.empty(pool.capacity, np.int64)
-        link_rows(pool.ids, self._linked, pool.rows, self._following, self._first, self._tail)
-        self._linked = pool.rows
+        stay = np.arange(cut, pool.rows)
+        carries = bool(self._pool.carried)
+        if (self._direction == "forward" and not carries) or not cut:
+            return stay
+        # Of the rows before every left row to come, the last of each key may match.
+        self._grow()
+        last = np.empty(cut, np.int64)
+        last = last[: last_rows(pool.ids, cut, self._tail, last)]
+        if self._tolerance >= 0 and not carries and low > TIME_MIN + self._tolerance:
+            last = last[pool.times[last] >= low - self._tolerance]
+        return np.concatenate([last, stay])

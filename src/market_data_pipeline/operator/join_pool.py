@@ -15,10 +15,11 @@ from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.kernels.gather import gather_matches
 from market_data_pipeline.operator.join_columns import missing_value
 from market_data_pipeline.operator.join_keys import JoinKeys
-from market_data_pipeline.records import Field, Kind, Schema
+from market_data_pipeline.records import UNDEFINED, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
 _LEAST_ROWS: Final = 1024
+_NOTHING: Final = np.empty(0, np.int64)
 
 Int64s = npt.NDArray[np.int64]
 
@@ -30,6 +31,7 @@ class JoinPool:
         rows: How many there are.
         times: (c,) int64, the first `rows` of which are the times in order.
         ids: (c,) int32, the numbers of their keys.
+        carried: By column, the last value of each key, which rows without one are given.
     """
 
     def __init__(self, schema: Schema, time: str, keys: JoinKeys, symbols: SymbolTable) -> None:
@@ -46,6 +48,7 @@ class JoinPool:
         self._keys = keys
         self._symbols = symbols
         self.rows = 0
+        self.carried: dict[str, Int64s] = {}
         self._columns: dict[str, Any] = {}
         self._chunks: dict[str, list[pa.Array]] = {}
         self._allot(_LEAST_ROWS)
@@ -72,7 +75,19 @@ class JoinPool:
             column[start:stop] = batch[name]
         for name, chunks in self._chunks.items():
             chunks.append(batch[name])
+        for name in self.carried:
+            self._carry(name, start, stop)
         self.rows = stop
+
+    def _carry(self, name: str, start: int, stop: int) -> None:
+        from market_data_pipeline.kernels.carry import carry_forward
+
+        known = self.carried[name]
+        missing = self._keys.count - len(known)
+        if missing > 0:
+            more = np.full(max(missing, len(known), 64), UNDEFINED)
+            known = self.carried[name] = np.concatenate([known, more])
+        carry_forward(self.ids, start, stop, self._columns[name], known)
 
     def kept(self, places: Int64s) -> Batch:
         """Return some rows as a batch of their own."""
@@ -93,6 +108,8 @@ class JoinPool:
         """
         stay = self.kept(places)
         self._keys.forget()
+        # Those that stay bring the values to carry with them.
+        self.carried = dict.fromkeys(self.carried, _NOTHING)
         self.rows = 0
         self._allot(max(_LEAST_ROWS, 1 << (2 * (len(stay) + room) - 1).bit_length()))
         if len(stay):

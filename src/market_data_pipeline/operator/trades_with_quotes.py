@@ -15,7 +15,7 @@ from market_data_pipeline.operator.asof_join import AsofJoin
 from market_data_pipeline.records import Schema
 
 if TYPE_CHECKING:
-    from market_data_pipeline.operator.asof_operator import AsofOperator
+    from market_data_pipeline.operator.time_join import TimeJoinOperator
 
 _PRICES: Final = ("bid_price", "ask_price")
 _COLUMNS: Final = ("bid_price", "bid_size", "ask_price", "ask_size")
@@ -38,11 +38,14 @@ class TradesWithQuotes:
     Attributes:
         strict: True if a quote of the trade's own time does not count.
         tolerance: How old a quote may be; null for any age.
+        each_side: True to take bid and ask each from the last quote that has it, where a feed
+            tells one side at a time; else a side that the last quote lacks is undefined.
         how: `left` keeps trades without a quote, `inner` sends them to `unmatched`.
     """
 
     strict: bool = False
     tolerance: Duration | None = None
+    each_side: bool = False
     how: Literal["left", "inner"] = "left"
 
     inputs: ClassVar[tuple[str, str]] = ("trades", "quotes")
@@ -52,7 +55,10 @@ class TradesWithQuotes:
 
     def _join(self, quotes: Schema | None) -> AsofJoin:
         known = [name for name in _COLUMNS if quotes is None or name in quotes]
-        return AsofJoin(columns=known, strict=self.strict, tolerance=self.tolerance, how=self.how)
+        carry = known if self.each_side else []
+        return AsofJoin(
+            columns=known, carry=carry, strict=self.strict, tolerance=self.tolerance, how=self.how
+        )
 
     def join_schemas(self, left: Schema, right: Schema) -> Mapping[str, Schema | None]:
         """Return the columns of trades with those of quotes.
@@ -72,6 +78,6 @@ class TradesWithQuotes:
         """Return the columns of trades that are wanted, and those of quotes that are added."""
         return self._join(None).required_inputs(wanted)
 
-    def build(self, context: NodeContext) -> AsofOperator:
+    def build(self, context: NodeContext) -> TimeJoinOperator:
         """Make the running half."""
         return self._join(context.schemas[1]).build(context)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from market_data_pipeline.dag.component import default_of
-from market_data_pipeline.durations import Duration
+from market_data_pipeline.durations import Duration, SignedDuration
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.component_schema import component_schema
@@ -30,7 +30,7 @@ from market_data_pipeline.spec.registry import Kind
 
 _SECTION: Final = re.compile(r"(\w[\w ]*):")
 _ENTRY: Final = re.compile(r"(\w+)(?: \([^)]*\))?: ?(.*)")
-_DURATION: Final = typing.get_args(Duration)[1]
+_DURATIONS: Final = tuple(typing.get_args(hint)[1] for hint in (Duration, SignedDuration))
 _WORDS: Final[dict[Any, str]] = {
     str: "text",
     int: "integer",
@@ -175,7 +175,7 @@ def type_in_words(hint: Any) -> str:
     """Return what a setting of this type may be, as a user reads it."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        if _DURATION in args:
+        if any(duration in args for duration in _DURATIONS):
             return "duration"
         return type_in_words(args[0])
     if origin is typing.Literal:

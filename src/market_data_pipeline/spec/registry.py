@@ -47,6 +47,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "conditions": ("operator.conditions", "Conditions"),
             "dedupe": ("operator.dedupe", "Dedupe"),
             "filter": ("operator.filter", "Filter"),
+            "interval_join": ("operator.interval_join", "IntervalJoin"),
             "map": ("operator.map", "Map"),
             "quality": ("operator.quality", "Quality"),
             "router": ("operator.router", "Router"),
