@@ -67,7 +67,6 @@ class IntervalJoin:
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "late_right", "unmatched")
     side_outputs: ClassVar[tuple[str, ...]] = ("late", "late_right", "unmatched")
     type_name: ClassVar[str]
-    look_ahead: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse an interval that ends before it begins.
@@ -81,6 +80,11 @@ class IntervalJoin:
                 f"was {self.upper} with {self.lower}"
             )
             raise ConfigError(msg, parameter="upper")
+
+    @property
+    def look_ahead(self) -> bool:
+        """False: there is no match by another time."""
+        return False
 
     def rule(self) -> IntervalRule:
         """Return which right rows a left row is paired with."""
