@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ("Census", "CheckSettings", "Example", "Finding", "NotChecked")
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -117,7 +116,8 @@ class Census:
             str(flaw.name).lower(): settings.of(flaw) for flaw in self._checks
         }
         self._rows = Quality(**chosen).row_checks(symbols)
-        self._masks: Counter[int] = Counter()
+        # How many rows failed each set of checks.
+        self._masks = np.zeros(2 * int(max(Flaw)), np.int64)
         self._first: dict[str, Example] = {}
         self._taken = 0
         self._duplicates: DedupeOperator | None = None
@@ -145,9 +145,8 @@ class Census:
         """Take rows."""
         self._rows.check(batch)
         masks = self._rows.masks
-        numbers, counts = np.unique(masks, return_counts=True)
-        self._masks.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-        seen = np.bitwise_or.reduce(numbers)
+        self._masks += np.bincount(masks, minlength=len(self._masks))
+        seen = int(np.bitwise_or.reduce(masks))
         for flaw in self._checks:
             name = str(flaw.name).lower()
             if seen & int(flaw) and name not in self._first:
@@ -173,7 +172,8 @@ class Census:
         return found
 
     def _count(self, flaw: Flaw) -> int:
-        return sum(rows for mask, rows in self._masks.items() if mask & int(flaw))
+        sets = np.arange(len(self._masks))
+        return int(self._masks[(sets & int(flaw)) != 0].sum())
 
     def _detail(self, batch: Batch, place: int, flaw: Flaw) -> str | None:
         mask, rows = int(self._rows.masks[place]), np.array([place])

@@ -77,25 +77,25 @@ def enter(words, start, n, count, value):
         count: Values ever put into it.
         value: The value.
     """
-    first = start + n
     ring = start + count % n
+    ordered = words[start + n : start + 2 * n]
+    # Counting what is lower takes no branch that could be guessed wrong.
+    at, to = 0, 0
     if count < n:
         at = count
+        for i in range(count):
+            to += ordered[i] <= value
     else:
         oldest = words[ring]
-        low, high = 0, n - 1
-        while low < high:
-            probe = (low + high) // 2
-            if words[first + probe] < oldest:
-                low = probe + 1
-            else:
-                high = probe
-        at = low
-        while at + 1 < n and words[first + at + 1] < value:
-            words[first + at] = words[first + at + 1]
-            at += 1
-    while at > 0 and words[first + at - 1] > value:
-        words[first + at] = words[first + at - 1]
-        at -= 1
-    words[first + at] = value
+        for i in range(n):
+            at += ordered[i] < oldest
+            to += ordered[i] <= value
+        to -= oldest <= value
+    if at < to:
+        for i in range(at, to):
+            ordered[i] = ordered[i + 1]
+    else:
+        for i in range(at, to, -1):
+            ordered[i] = ordered[i - 1]
+    ordered[to] = value
     words[ring] = value
