@@ -247,6 +247,7 @@ class Stream:
         reset: int | Literal["lower", "never"] = 1,
         first: int | None = None,
         wrap: int | str | None = None,
+        calendar: str | Mapping[str, Any] | None = None,
         ttl: str | timedelta = "1h",
         name: str | None = None,
     ) -> Stream:
@@ -260,11 +261,18 @@ class Stream:
             reset: Which numbers may be a restart.
             first: The number of the first row of a sequence.
             wrap: How many numbers there are.
+            calendar: When the venue begins to number anew.
             ttl: How long a gap can be filled.
             name: The node's name.
         """
         tracker = SequenceTracker(
-            _listed(by), column=column, reset=reset, first=first, wrap=wrap, ttl=ttl
+            _listed(by),
+            column=column,
+            reset=reset,
+            first=first,
+            wrap=wrap,
+            calendar=dict(calendar) if isinstance(calendar, Mapping) else calendar,
+            ttl=ttl,
         )
         return self.to(tracker, *backfill, name=name)
 

@@ -46,8 +46,17 @@ class Oracle:
     """What is missing, told with sets, for one key."""
 
     def __init__(
-        self, *, reset: int | str, first: int | None, wrap: int | None, ttl: int, forget: int
+        self,
+        *,
+        reset: int | str,
+        first: int | None,
+        wrap: int | None,
+        ttl: int,
+        forget: int,
+        day: int | None = None,
     ) -> None:
+        self.day = day
+        self.before = -(10**30)
         self.reset, self.first, self.wrap = reset, first, wrap
         self.ttl, self.forget = ttl, forget
         self.now: Numbers | None = None
@@ -83,7 +92,7 @@ class Oracle:
         if self.now is not None and watermark >= self.highest + self.forget:
             self.now = self.old = None
         if self.now is None:
-            self.old, self.highest, self.restarted = None, time, -(10**30)
+            self.old, self.highest, self.restarted = None, time, self.opened(time)
             return self.begin(row, time, number, restart=False)
         for numbers in filter(None, (self.now, self.old)):
             numbers.forget(watermark)
@@ -91,10 +100,23 @@ class Oracle:
         self.highest = max(self.highest, time)
         return missing
 
+    def opened(self, time: int) -> int:
+        return -(10**30) if self.day is None else time // self.day * self.day
+
     def judge(self, row: int, time: int, number: int) -> int | None:
         now, old = self.now, self.old
         assert now is not None
         position = self.near(number, now)
+        if self.day is not None:
+            if self.opened(time) > self.opened(self.highest):
+                self.old, self.before = now, self.restarted
+                self.restarted = self.opened(time)
+                return self.begin(row, time, number, restart=True)
+            if time < self.restarted:
+                if old is not None and time >= self.before:
+                    return self.place(row, time, number, self.near(number, old), old)
+                self.told.append((row, "out_of_sequence", number, None, None, 0))
+                return 0
         if position == now.last + 1 or now.gap_of(position) is not None:
             return self.place(row, time, number, position, now)
         if old is not None and time < self.restarted:
@@ -108,7 +130,7 @@ class Oracle:
         if self.reset == "lower" and position == now.last:
             allowed = False
         if position <= now.last and time > self.highest and allowed:
-            self.old, self.restarted = now, time
+            self.old, self.before, self.restarted = now, self.restarted, time
             return self.begin(row, time, number, restart=True)
         return self.place(row, time, number, position, now)
 
@@ -254,6 +276,53 @@ def test_missing_rows_are_those_of_the_oracle(
     assert duplicates == right[1]
     assert told == [(symbol, (-1, *record[1:])) for symbol, record in right[2]]
     assert context.account.unaccounted == 0
+
+
+_DAY = 86_400 * 10**9
+_EVERY_DAY = {"timezone": "UTC", "open": "00:00", "close": "22:00", "days": "mon-sun"}
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 23), st.integers(0, 1), st.integers(0, 9)),
+        min_size=1,
+        max_size=60,
+    ),
+    reset=st.sampled_from([1, "lower", "never"]),
+    first=st.sampled_from([None, 1]),
+    apart=st.integers(1, 9),
+    ttl=st.integers(1, 40),
+    cuts=st.lists(st.integers(0, 60), max_size=5),
+    restart=st.integers(0, 6),
+)
+def test_sequences_of_sessions_are_those_of_the_oracle(
+    rows: list[tuple[int, int, int]],
+    reset: Any,
+    first: int | None,
+    apart: int,
+    ttl: int,
+    cuts: list[int],
+    restart: int,
+) -> None:
+    """With a calendar, each session has numbers of its own; late rows find theirs."""
+    hour = _DAY // 24
+    rows = [(hour * (365 * 24 + apart * i + row[0]), *row[1:]) for i, row in enumerate(rows)]
+    component = SequenceTracker(
+        reset=reset, first=first, ttl=f"{ttl}h", forget="1000d", calendar=_EVERY_DAY
+    )
+    columns = {
+        "ts_event": [row[0] for row in rows],
+        "symbol": [row[1] for row in rows],
+        "sequence": [row[2] for row in rows],
+        "size": range(len(rows)),
+    }
+    batches = batches_of(columns, cuts=cuts, bound=5 * hour)
+    out, duplicates, told, _ = found(batches, component, restart)
+    spans = {"ttl": ttl * hour, "forget": 1_000 * _DAY, "day": _DAY}
+    right = expected(rows, 5 * hour, reset=reset, first=first, wrap=None, **spans)
+    assert out == right[0]
+    assert duplicates == right[1]
+    assert told == [(symbol, (-1, *record[1:])) for symbol, record in right[2]]
 
 
 @given(

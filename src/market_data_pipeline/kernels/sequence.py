@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = (
     "DUPLICATE",
+    "EDGE",
     "FILLED",
     "GAP",
     "HEADS",
@@ -55,8 +56,10 @@ RESUMED: Final = 7
 STATE: Final = 24
 """Words of a key's state: 192 bytes, three cache lines."""
 _USED: Final = 0
-_EDGE: Final = 1  # event time from which on the next session counts
-HIGHEST: Final = 2  # highest event time of the key
+EDGE: Final = 1
+"""Word of the state that holds the event time from which on the next session counts."""
+HIGHEST: Final = 2
+"""Word of the state that holds the highest event time of the key."""
 _RESTART: Final = 3  # event time at which the current sequence began
 _OPEN: Final = 4  # gaps in the lists of both sequences
 _CURRENT: Final = 5
@@ -409,7 +412,7 @@ def follow_numbers(
         bound: Nanoseconds between the running maximum and the watermark; 0 where
             `watermarks` is given.
         edges: (e,) int64 ascending event times at which sequences begin anew; the last
-            one is above all of `times`. (0,) for none.
+            is the highest int64. (0,) for none.
         settings: (7,) int64: the number after which 0 follows is this minus one, 0 for
             none; a row at this number or below restarts its sequence, the highest int64
             for any number; the first number of a sequence, the lowest int64 for unknown;
@@ -463,7 +466,7 @@ def follow_numbers(
             state[_HAS_FORMER] = 0
         else:
             position = _position(number, state[_CURRENT + _LAST], wrap)
-            if time >= state[_EDGE]:
+            if time >= state[EDGE]:
                 kind = RESET
                 restart = edges[np.searchsorted(edges, time, side="right") - 1]
             elif edges.size > 0 and time < state[_RESTART]:
@@ -540,9 +543,10 @@ def follow_numbers(
             state[_CURRENT + _HEAD] = -1
             state[_CURRENT + _TAIL] = -1
             state[HIGHEST] = max(state[HIGHEST], time)
-            state[_EDGE] = _MAX
+            state[EDGE] = _MAX
             if edges.size:
-                state[_EDGE] = edges[np.searchsorted(edges, time, side="right")]
+                following = np.searchsorted(edges, time, side="right")
+                state[EDGE] = edges[min(following, edges.size - 1)]
             gone = number - start
             missing[row] = gone
             if gone > 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
@@ -78,6 +79,10 @@ class SequenceTracker:
     rows around the gap, `sequence` the number of the row that told, `previous` the
     highest one before.
 
+    With a `calendar`, sequences begin anew with the first row at or after the open of each
+    session, whatever its number; rows between two sessions belong to the one before. Rows
+    of a session before the last two are out of sequence.
+
     Several inputs are read as one, so a second source with the rows that are missing is
     spliced in by reading both: `from: [live, backfill]`.
 
@@ -93,6 +98,8 @@ class SequenceTracker:
             first that is seen are then missing.
         wrap: How many numbers there are, as in `2**32`: after the last one comes 0. A
             number less than half of them ahead is ahead, whatever `reset` says.
+        calendar: Name of an exchange's calendar, or a mapping that describes one (see
+            `sessions`): when the venue begins to number anew.
         ttl: How long a gap can be filled, in event time.
         most_gaps: How many gaps of one key can be open; the oldest are forgotten.
         forget: A key without a row for so long, in event time, begins anew.
@@ -105,6 +112,7 @@ class SequenceTracker:
     reset: int | Literal["lower", "never"] = 1
     first: int | None = None
     wrap: Annotated[int | str | None, BeforeValidator(_checked_wrap)] = None
+    calendar: str | dict[str, Any] | None = None
     ttl: Annotated[Duration, AfterValidator(_positive)] = "1h"
     most_gaps: int = Field(default=10_000, ge=1, le=1_000_000)
     forget: Annotated[Duration, AfterValidator(_positive)] = "7d"
@@ -113,6 +121,16 @@ class SequenceTracker:
     outputs: ClassVar[tuple[str, ...]] = ("out", "gaps", "duplicate")
     side_outputs: ClassVar[tuple[str, ...]] = ("gaps", "duplicate")
     type_name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no calendar.
+
+        Raises:
+            ConfigError: If there is none of the name, or the mapping is none.
+            MissingDependencyError: If it is named and exchange_calendars is not there.
+        """
+        if self.calendar is not None:
+            check_calendar(self.calendar)
 
     def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
         """Return the rows with `missing`, the records of gaps, and the duplicates.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MIN, Batch
+from market_data_pipeline.calendars import SessionTable
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import duration_ns
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _INT64: Final = np.iinfo(np.int64)
 _FIRST_NODES: Final = 64
 _SAVED: Final = frozenset({"first", "second", "list", "words"})
-_NO_EDGES: Final = np.empty(0, np.int64)
 
 
 class SequenceOperator:
@@ -57,6 +57,8 @@ class SequenceOperator:
             forget_ns=duration_ns(settings.forget),
         )
         self._nodes = np.empty((_FIRST_NODES, layout.NODE), np.int64)
+        self._calendar = None if settings.calendar is None else SessionTable(settings.calendar)
+        self._edges = np.empty(0, np.int64)
         self._pool = np.array([-1, 0], np.int64)
         layout.chain_free_nodes(self._nodes, self._pool, 0)
         # Duplicates dropped and records told in this batch, the watermark reached.
@@ -234,17 +236,31 @@ class SequenceOperator:
         counts = self._counts
         slots = self._states.slots(batch, int(counts[2]), self._drop)
         counts[:2] = 0
+        if self._calendar is not None:
+            self._cover(self._calendar, times)
         begin = 0
         while True:
             begin = layout.follow_numbers(
                 *(self._states.table, self._nodes, self._pool, counts, slots, numbers, times),
-                *(watermarks, highest, bound, _NO_EDGES, self._settings, begin),
+                *(watermarks, highest, bound, self._edges, self._settings, begin),
                 *(missing, self._keep, self._records),
             )
             if begin == rows:
                 return int(counts[0]), int(counts[1])
             highest = int(counts[2]) + bound
             self._make_nodes(1)
+
+    def _cover(self, calendar: SessionTable, times: npt.NDArray[np.int64]) -> None:
+        """See to it that the sessions of some times are known."""
+        if not calendar.cover(int(times.min()), int(times.max())):
+            return
+        first = np.ones(len(calendar.session), np.bool_)
+        first[1:] = calendar.session[1:] != calendar.session[:-1]
+        self._edges = np.append(calendar.opens[first], _INT64.max)
+        # The session that follows may not have been known before.
+        states = self._states.table
+        following = np.searchsorted(self._edges, states[:, layout.HIGHEST], side="right")
+        states[:, layout.EDGE] = self._edges[np.minimum(following, len(self._edges) - 1)]
 
     def _drop(self, slots: npt.NDArray[np.int64]) -> None:
         table = self._states.table

@@ -15,6 +15,8 @@ from market_data_pipeline.operator.sequence import SequenceTracker
 from market_data_pipeline.records import REJECTED, TRADE, UNDEFINED, Field, Kind
 from support.operator_batches import ROW, batches_of
 
+UNIT = 10**9
+
 
 class Run:
     """What an operator gave for one batch, as plain lists."""
@@ -141,6 +143,28 @@ def test_snapshot_numbered_one_amid_a_stream_is_no_restart() -> None:
     assert [record[0] for record in run.told] == ["reset", "resumed"]
 
 
+def test_what_a_restart_that_was_none_lacked_is_taken_back() -> None:
+    """Nothing was missing between 1 and 3: they were no sequence."""
+    run = Run([500, 1, 3, 501])
+    assert run.passed == [(500, 0), (1, 0), (3, 1), (501, -1)]
+    assert run.told[-1] == ("resumed", 501, UNDEFINED, UNDEFINED, -1)
+
+
+def test_sequence_begins_anew_with_each_session() -> None:
+    """A first number that is higher than the last of yesterday is no gap, a late row none."""
+    hours = {"timezone": "UTC", "open": "08:00", "close": "16:00", "days": "mon-fri"}
+    hour = 3_600 * UNIT
+    # Thursday 9 h, Thursday 17 h (after the close), Friday 9 h, a row of Thursday, Monday 9 h.
+    times = [hour * h for h in (9, 17, 33, 10, 105)]
+    run = Run([5, 7, 3, 6, 90], times=times, calendar=hours, ttl="2d")
+    assert run.passed == [(5, 0), (7, 1), (3, 0), (6, -1), (90, 0)]
+    assert [kind for kind, *_ in run.told] == ["gap", "reset", "filled", "reset"]
+    known = Run([5, 3], times=times[1:3], calendar=hours, first=1)
+    assert known.passed == [(5, 4), (3, 2)]
+    times = [hour * h for h in (33, 9)]
+    assert Run([3, 4], times=times, calendar=hours).told[0][:2] == ("out_of_sequence", 4)
+
+
 def test_rows_older_than_a_restart_fill_gaps_of_the_sequence_before() -> None:
     """They do not disturb the numbers that count now."""
     run = Run([7, 9, 1, 8, 2], times=[70, 90, 100, 80, 110])
@@ -243,6 +267,7 @@ def test_state_of_other_columns_is_refused() -> None:
         ({"ttl": "0s"}, "must be positive"),
         ({"duplicates": "mark"}, "drop"),
         ({"reset": "daily"}, "reset"),
+        ({"calendar": {"open": "08:00"}}, "calendar"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], text: str) -> None:
