@@ -66,8 +66,8 @@ class Quality:
     Rows that repeat a key are for `dedupe`, missing numbers for `sequence`.
 
     Delivery: what is remembered is saved with a checkpoint.
-    Memory: 128 bytes for each symbol seen within `ttl`; with `outlier` 16 bytes more for
-    each price of the window, twice that for quotes.
+    Memory: 128 bytes for each symbol seen within `ttl`, with `outlier` 32 bytes more for each
+    price of the window; 4 bytes for each symbol of the run.
     Source: outliers by the median and its median deviation, Hampel (1974), "The influence
     curve and its role in robust estimation", with `min_percent` in the place of the
     granularity of Brownlees and Gallo (2006), "Financial econometric analysis at ultra-high

@@ -17,6 +17,7 @@ from market_data_pipeline.kernels import quality as kernel
 from market_data_pipeline.operator.quality import Quality
 from market_data_pipeline.records import QUOTE, REJECTED, TRADE, UNDEFINED, Field, Flaw, Kind
 from market_data_pipeline.symbols import SymbolTable
+from market_data_pipeline.testing import check_operator
 from support.operator_batches import batches_of
 
 SECOND = 1_000_000_000
@@ -302,3 +303,36 @@ def _written(folder: Any, text: str) -> Any:
     path = folder / "p.yaml"
     path.write_text(text)
     return path
+
+
+def test_all_checks_of_quotes_conform() -> None:
+    """Any cut of the rows and any restart gives the same, with every memory in use."""
+    rng = np.random.default_rng(5)
+    rows = 150
+    times = np.arange(rows) * 2 + rng.integers(-9, 9, rows)
+    bids = 100 + np.cumsum(rng.integers(-1, 2, rows))
+    columns: dict[str, Any] = {
+        "ts_event": times,
+        "ts_recv": times + rng.integers(-2, 9, rows),
+        "symbol": rng.integers(0, 3, rows),
+        "bid_price": bids,
+        "ask_price": np.where(rng.random(rows) < 0.1, UNDEFINED, bids + rng.integers(-1, 6, rows)),
+        "bid_size": rng.integers(0, 9, rows),
+        "ask_size": rng.integers(0, 9, rows),
+    }
+    batches = batches_of(columns, cuts=[10, 33, 34, 80, 120], bound=6, schema=QUOTE)
+    check_operator(
+        lambda: Quality(
+            crossed="reject",
+            locked="flag",
+            one_sided="flag",
+            zero_size="reject",
+            clock_skew="flag",
+            out_of_sequence={"over": "5ns"},
+            stale={"after": "3ns", "do": "flag"},
+            price_band={"percent": 4, "confirm": 2},
+            outlier={"window": 5, "threshold": 1.5, "min_percent": 1},
+            ttl="40ns",
+        ),
+        batches,
+    )
