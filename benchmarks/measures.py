@@ -99,6 +99,27 @@ MEASURES = (
         rounds=3,
     ),
     Measure(
+        "asof_join",
+        "As many quotes joined to trades as of their time, in memory, both in order",
+        Peer("ours", "prevailing_quotes", "ours"),
+        (
+            Peer("Polars join_asof", "prevailing_quotes", "polars", target=1.0),
+            Peer("DuckDB ASOF JOIN, own table", "prevailing_quotes", "duckdb", target=1.0),
+        ),
+        sizes(1, 10),
+    ),
+    Measure(
+        "asof_join_arrival",
+        "The same with both sides in order of arrival, up to 500 ms late",
+        Peer("ours", "prevailing_quotes", "ours_arrival"),
+        (
+            Peer("Polars sort, join_asof", "prevailing_quotes", "polars_arrival", target=1.0),
+            Peer("DuckDB ASOF JOIN, own table", "prevailing_quotes", "duckdb_arrival", target=1.0),
+        ),
+        sizes(1, 10),
+        rounds=3,
+    ),
+    Measure(
         "map_filter",
         "Rows through a Python `map` and a Python `filter`, in memory",
         Peer("ours", "ours", "map_filter", MILLION),
