@@ -55,3 +55,19 @@ def test_ineligible_prints_are_those_a_query_counts(
     assert found == expected
     assert [updates for updates, _, _ in found] == [0, 1, 3, 7]
     assert result.ledger.total("unknown") == 0
+
+
+def test_closing_auction_is_in_a_session_that_is_made_longer(data_dir: Path) -> None:
+    """It is reported a minute after the close."""
+    path = data_dir / "lean/equity/usa/tick/ibm/20131007_trade.zip"
+    dag = mdp.Dag()
+    trades = dag.source(mdp.ReplaySource(str(path))).filter("condition == '80'")
+    strict = trades.sessions("XNYS", outside="drop", name="strict")
+    strict.collect(name="nothing")
+    strict.outside.collect(name="outside")
+    longer = {"exchange": "XNYS", "after_close": "5min"}
+    trades.sessions(longer, outside="drop", name="longer").collect(name="inside")
+    result = mdp.run(dag)
+    for name in ("outside", "inside"):
+        [auction] = result.to_arrow(name).to_pylist()
+        assert (auction["size"], auction["price"]) == (151_665, 182.01)

@@ -1,4 +1,4 @@
-"""Calendars that a user describes: weekly hours, or a list of sessions."""
+"""Calendars that a user describes: weekly hours, a list, or an exchange's with more time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from market_data_pipeline.calendars.calendar import FIRST_DATE, LAST_DATE, Sessions, day_number
+from market_data_pipeline.calendars.calendar import (
+    FIRST_DATE,
+    LAST_DATE,
+    Calendar,
+    Sessions,
+    day_number,
+)
+from market_data_pipeline.calendars.exchange import ExchangeCalendar
+from market_data_pipeline.calendars.extended import ExtendedCalendar
+from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
 
 _WEEK: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -22,7 +31,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
 
 
-def custom_calendar(settings: Mapping[str, Any]) -> WeeklyCalendar | ListedCalendar:
+def custom_calendar(settings: Mapping[str, Any]) -> Calendar:
     """Return the calendar that a mapping describes.
 
     Weekly hours, in the time of a place; a `close` that is not after `open` is that of the
@@ -36,16 +45,25 @@ def custom_calendar(settings: Mapping[str, Any]) -> WeeklyCalendar | ListedCalen
 
         {sessions: [{open: 2024-01-02T14:30:00Z, close: 2024-01-02T21:00:00Z, date: 2024-01-02}]}
 
+    Or an exchange's calendar, whose sessions begin earlier or end later: a closing auction
+    is reported after the close, and there is trading before the open.
+
+        {exchange: XNYS, before_open: 5h30min, after_close: 5min}
+
     Args:
-        settings: One of the two; `name` is what messages call it.
+        settings: One of the three; `name` is what messages call one of the first two.
 
     Raises:
-        ConfigError: If it is neither, or sessions overlap.
+        ConfigError: If it is none of them, or sessions overlap.
+        MissingDependencyError: If it names an exchange and exchange_calendars is not there.
     """
-    model: type[_Weekly | _Listed] = _Listed if "sessions" in settings else _Weekly
+    model: type[_Weekly | _Listed | _Extended] = _Weekly
+    if "sessions" in settings:
+        model = _Listed
+    elif "exchange" in settings:
+        model = _Extended
     try:
         made = model.model_validate(dict(settings))
-        return ListedCalendar(made) if isinstance(made, _Listed) else WeeklyCalendar(made)
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         place = ".".join(["calendar", *(str(part) for part in first["loc"])])
@@ -54,6 +72,11 @@ def custom_calendar(settings: Mapping[str, Any]) -> WeeklyCalendar | ListedCalen
         if first["type"] not in {"missing", "value_error"}:
             msg += f", was {first['input']!r}"
         raise ConfigError(msg, parameter="calendar") from None
+    if isinstance(made, _Extended):
+        exchange = ExchangeCalendar(made.exchange)
+        lengths = duration_ns(made.before_open), duration_ns(made.after_close)
+        return ExtendedCalendar(exchange, *lengths)
+    return ListedCalendar(made) if isinstance(made, _Listed) else WeeklyCalendar(made)
 
 
 def _clock(value: object) -> object:
@@ -111,6 +134,14 @@ class _Listed(BaseModel):
 
     sessions: tuple[_Session, ...]
     name: str = "of your own"
+
+
+class _Extended(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    exchange: str
+    before_open: Duration = "0s"
+    after_close: Duration = "0s"
 
 
 class WeeklyCalendar:

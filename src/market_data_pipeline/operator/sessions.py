@@ -36,8 +36,10 @@ class TradingSessions:
     A calendar is named, as `XNYS`, and then comes from exchange_calendars (extra
     `calendars`); or it says when trading is: weekly hours as `{timezone: Europe/Berlin,
     open: "09:00", close: "17:30", days: mon-fri, holidays: [2024-12-25]}`, or `{sessions:
-    [{open: ..., close: ..., date: ...}]}`. A row of a time that the calendar does not know
-    of, as a year whose holidays are not fixed, ends the run.
+    [{open: ..., close: ..., date: ...}]}`. Closing auctions are reported after the close:
+    `{exchange: XNYS, before_open: 5h30min, after_close: 5min}` makes sessions longer.
+    A row of a time that the calendar does not know of, as a year whose holidays are not
+    fixed, ends the run.
 
     Delivery: every row once, in order.
     Memory: the calendar's intervals for the decades seen, about 100 kB each.

@@ -71,6 +71,35 @@ def test_listed_sessions_are_all_there_are() -> None:
     ]
 
 
+def test_exchange_with_more_time_before_the_open_and_after_the_close() -> None:
+    """On half days too; breaks and holidays stay what they are."""
+    own = {"exchange": "XNYS", "before_open": "5h30min", "after_close": "5min"}
+    found = sessions(own, ns("2023-11-22", NEW_YORK), ns("2023-11-25", NEW_YORK))
+    assert local(found, NEW_YORK) == [
+        ("11-22 04:00", "11-22 16:05", "11-22"),
+        ("11-24 04:00", "11-24 13:05", "11-24"),
+    ]
+    own = {"exchange": "XHKG", "before_open": "30min", "after_close": "10min"}
+    found = sessions(own, ns("2024-02-08", "Asia/Hong_Kong"), ns("2024-02-09", "Asia/Hong_Kong"))
+    assert local(found, "Asia/Hong_Kong") == [
+        ("02-08 09:00", "02-08 12:00", "02-08"),
+        ("02-08 13:00", "02-08 16:10", "02-08"),
+    ]
+
+
+def test_session_with_more_time_does_not_reach_into_the_next() -> None:
+    """Where one follows the other at once, also over the edges of what is read at a time."""
+    own = {"exchange": "24/7", "before_open": "2h", "after_close": "2h"}
+    range_ns = ns("2019-12-25"), ns("2020-01-05")
+    assert sessions(own, *range_ns).opens.tolist() == sessions("24/7", *range_ns).opens.tolist()
+    own = {"exchange": "CMES", "after_close": "12h"}
+    found = sessions(own, ns("2024-03-14"), ns("2024-03-18"))
+    assert local(found, "America/Chicago")[-2:] == [
+        ("03-14 17:00", "03-16 05:00", "03-15"),
+        ("03-17 17:00", "03-18 17:00", "03-18"),
+    ]
+
+
 HOURS: dict[str, Any] = {"timezone": "UTC", "open": "09:00", "close": "17:00"}
 
 
@@ -87,6 +116,10 @@ HOURS: dict[str, Any] = {"timezone": "UTC", "open": "09:00", "close": "17:00"}
         ({**HOURS, "breaks": [["12:00", "11:00"]]}, "overlap or end before they begin"),
         ({**HOURS, "breaks": [["08:00", "08:30"]]}, "overlap or end before they begin"),
         ({"sessions": [{"open": "2024-01-02T14:30:00", "close": "x"}]}, "sessions.0.open"),
+        ({"exchange": "XNYX"}, "no calendar `XNYX`"),
+        ({"exchange": "XNYS", "after_close": "13h"}, "`calendar.after_close` must be 12h at most"),
+        ({"exchange": "XNYS", "after_close": "soon"}, "`soon` is not a duration"),
+        ({"exchange": "XNYS", "open": "09:00"}, "`calendar.open`: extra inputs"),
         (
             {"sessions": [{"open": "2024-01-02T14:30:00Z", "close": "2024-01-02T14:30:00Z"}]},
             "overlap or end before they begin",
