@@ -106,6 +106,16 @@ def test_short_and_filled_bars(mdp: Mdp) -> None:
     assert facts["count"] == "no trade went into it: the window was filled"
 
 
+def test_rows_that_came_back_are_no_doubt(mdp: Mdp, tmp_path: Path) -> None:
+    """A backfill put them into this bar; a later one has the mark."""
+    row = ROWS[0].replace("{d}", DAY).replace(",0,0,0,0,", ",1,2,-2,0,")
+    (tmp_path / "bars.csv").write_text(HEAD + row + "\n")
+    facts = _facts(mdp(f"why A {DAY}13:30:00Z bars.csv --json"))
+    assert facts["missing_seq"] == (
+        "2 rows came into it that had been missing; that was noticed, and is marked, in a later bar"
+    )
+
+
 @pytest.mark.usefixtures("bars")
 def test_no_bar_between_others_is_told_from_the_neighbours(mdp: Mdp) -> None:
     """A window of its own without rows, while the feed was running."""

@@ -12,13 +12,15 @@ import pytest
 
 import market_data_pipeline as mdp
 from market_data_pipeline.batch import Batch
-from market_data_pipeline.dag.messages import Idle
+from market_data_pipeline.dag.messages import Watermark
 from market_data_pipeline.records import TRADE
-from market_data_pipeline.source.scripted import Pause, ScriptedSource
+from market_data_pipeline.source.scripted import ScriptedSource
 from market_data_pipeline.symbols import SymbolTable
 
 ROWS = 6_000
 UNIT = 10**9
+AFTER = Watermark(60 * UNIT)
+"""What a second source says that has rows only after the whole minute: they are late."""
 SCHEMA = TRADE.only(("ts_event", "symbol", "price", "size", "sequence"))
 
 
@@ -101,15 +103,14 @@ def test_backfill_read_beside_the_feed_gives_the_bars_of_the_whole(seed: int) ->
 
 @pytest.mark.parametrize("seed", [4, 5])
 def test_backfill_that_comes_late_is_spliced_in_all_the_same(seed: int) -> None:
-    """The second source says nothing until the feed is far ahead, then has it all."""
+    """The second source has its rows after all of the feed, before the windows close."""
     whole = market(seed)
     live, backfill = damaged(whole, seed)
     parts = [live.slice(i, min(len(live), i + 500)) for i in range(0, len(live), 500)]
     dag = mdp.Dag()
     feed = dag.source(ScriptedSource(parts, out_of_order="1h"), name="live")
-    late = dag.source(
-        ScriptedSource([Idle(), Pause(0.2), backfill], out_of_order="1h"), name="backfill"
-    )
+    after = Watermark(AFTER.time - 3_600 * UNIT)
+    late = dag.source(ScriptedSource([after, backfill], out_of_order="1h"), name="backfill")
     rows = feed.sequence(late)
     rows.collect(name="rows")
     rows.gaps.collect(name="gaps")
@@ -120,6 +121,33 @@ def test_backfill_that_comes_late_is_spliced_in_all_the_same(seed: int) -> None:
     assert kinds.count("filled") > ROWS // 50
     assert kinds.count("gap") > 100
     assert prices_of(result.to_arrow("kept")) == bars_of(whole)
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_bars_that_were_out_are_given_again_as_rows_come_back(seed: int) -> None:
+    """Windows were closed long ago; within their lateness the bars become those of the whole."""
+    whole = market(seed)
+    live, backfill = damaged(whole, seed)
+    parts = [live.slice(i, min(len(live), i + 500)) for i in range(0, len(live), 500)]
+    dag = mdp.Dag()
+    feed = dag.source(ScriptedSource(parts), name="live")
+    late = dag.source(ScriptedSource([AFTER, backfill]), name="backfill")
+    rows = feed.sequence(late)
+    rows.collect(name="rows")
+    rows.gaps.collect(name="gaps")
+    rows.bars("1s", lateness="10min", name="bars").collect(name="kept")
+    result = mdp.run(dag)
+    check_rows(result, whole, ROWS - len(live))
+    given = result.to_arrow("kept").to_pylist()
+    last = {(bar["symbol"], bar["ts_open"]): bar for bar in given}
+    assert max(bar["revision"] for bar in last.values()) > 0
+    assert all(bar["is_final"] for bar in last.values())
+    assert prices_of(pa.Table.from_pylist(list(last.values()))) == bars_of(whole)
+    # What was noticed behind a gap and what came back may lie in two windows.
+    assert sum(bar["missing_seq"] for bar in last.values()) == 0
+    first = [bar for bar in given if bar["revision"] == 0]
+    assert sum(bar["missing_seq"] for bar in first) > 100
+    assert "late" not in result.ledger["bars"].reasons
 
 
 def test_backfill_from_a_file_in_yaml(tmp_path: Path) -> None:

@@ -106,7 +106,11 @@ def _how_late(bar: Bar, _: Lookup) -> Iterator[Fact]:
 
 def _what_is_missing(bar: Bar, lookup: Lookup) -> Iterator[Fact]:
     missing = bar.values.get("missing_seq")
-    if missing:
+    if missing is not None and missing < 0:
+        came = f"{format_rows(-missing, 'row')} came into it that had been missing"
+        says = f"{came}; that was noticed, and is marked, in a later bar"
+        yield Fact("missing_seq", says)
+    elif missing:
         are = "is" if missing == 1 else "are"
         says = f"{format_rows(missing, 'row')} of the feed's numbering {are} missing in it"
         yield Fact("missing_seq", says, doubt=True)
