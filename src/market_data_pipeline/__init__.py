@@ -16,6 +16,7 @@ __all__ = (
     "Bars",
     "Batch",
     "BatchRows",
+    "ChaosSource",
     "Conditions",
     "ClockSkew",
     "ConfigError",
@@ -114,6 +115,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.sink.jsonl import JsonlSink as JsonlSink
     from market_data_pipeline.sink.memory import MemorySink as MemorySink
     from market_data_pipeline.sink.parquet import ParquetSink as ParquetSink
+    from market_data_pipeline.source.chaos import ChaosSource as ChaosSource
     from market_data_pipeline.source.memory import MemorySource as MemorySource
     from market_data_pipeline.source.replay import ReplaySource as ReplaySource
     from market_data_pipeline.source.synthetic import SyntheticSource as SyntheticSource
@@ -162,6 +164,7 @@ _HOMES: Final = {
     "sink.jsonl": ("JsonlSink",),
     "sink.memory": ("MemorySink",),
     "sink.parquet": ("ParquetSink",),
+    "source.chaos": ("ChaosSource",),
     "source.memory": ("MemorySource",),
     "source.replay": ("ReplaySource",),
     "source.synthetic": ("SyntheticSource",),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from market_data_pipeline.dag.component import default_of
+from market_data_pipeline.dag.nodes import SourceNode
 from market_data_pipeline.durations import Duration, SignedDuration
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
@@ -40,6 +41,7 @@ _WORDS: Final[dict[Any, str]] = {
     type(None): "null",
     Any: "anything",
     object: "anything",
+    SourceNode: "source",
 }
 
 

@@ -18,7 +18,7 @@ from market_data_pipeline.dag.graph import (
     input_names,
 )
 from market_data_pipeline.spec import registry
-from market_data_pipeline.spec.component_schema import component_schema
+from market_data_pipeline.spec.component_schema import component_schema, nested_sources
 from market_data_pipeline.spec.described import ComponentInfo, describe_all
 from market_data_pipeline.spec.loader import MAX_NODES
 from market_data_pipeline.spec.registry import KINDS, Kind
@@ -35,7 +35,7 @@ def pipeline_schema(*, installed: bool = False) -> dict[str, Any]:
             cannot be loaded.
     """
     definitions: dict[str, Any] = {"inputs": _inputs(), "edge": _edge()}
-    choices = []
+    choices: list[dict[str, Any]] = []
     for kind in KINDS:
         for info in describe_all(kind):
             built_in = info.name in registry.built_in(kind)
@@ -45,6 +45,8 @@ def pipeline_schema(*, installed: bool = False) -> dict[str, Any]:
             definitions |= inner
             definitions[f"{kind}.{info.name}"] = node
             choices.append({"$ref": f"#/$defs/{kind}.{info.name}"})
+    sources = [choice for choice in choices if choice["$ref"].startswith("#/$defs/source.")]
+    definitions["source"] = {"description": "A source and its settings.", "oneOf": sources}
     nodes = {
         "description": "The nodes by name, in any order.",
         "type": "object",
@@ -87,10 +89,13 @@ def _node(info: ComponentInfo) -> tuple[dict[str, Any], dict[str, Any]]:
         properties["from"] = _named_inputs(names)
     elif kind != "source":
         properties["from"] = {"$ref": "#/$defs/inputs"}
+    nested = nested_sources(registry.find(kind, name))
     described = {setting.name: setting.description for setting in info.settings}
     for key, value in schema.get("properties", {}).items():
         setting = _renamed(value, kind, name)
         setting.pop("title", None)
+        if key in nested:
+            setting = {"$ref": "#/$defs/source"}
         description = {"description": described[key]} if described.get(key) else {}
         properties[key] = description | setting
     required = [kind, *(["from"] if kind != "source" else []), *schema.get("required", [])]

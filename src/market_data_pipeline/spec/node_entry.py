@@ -13,6 +13,7 @@ from market_data_pipeline.dag.graph import Edge, input_names
 from market_data_pipeline.dag.nodes import SinkNode
 from market_data_pipeline.errors import ConfigError, Problem, nearest
 from market_data_pipeline.spec import registry
+from market_data_pipeline.spec.component_schema import nested_sources
 from market_data_pipeline.spec.described import fields_of
 from market_data_pipeline.spec.excerpts import shown
 from market_data_pipeline.spec.registry import KINDS, Kind
@@ -138,6 +139,8 @@ def _make(
     cls: type[Any], kind: Kind, node: Value, entries: dict[str, Value], problems: list[Problem]
 ) -> Any:
     known = fields_of(cls)
+    nested = nested_sources(cls)
+    settings: dict[str, Any]
     settings, sound = {}, True
     for key, value in entries.items():
         if key in {kind, "from"}:
@@ -148,6 +151,9 @@ def _make(
             msg = f"`{cls.type_name}` has no setting `{shown(key)}`{hint} (settings: {names})"
             problems.append((value.key or value).problem(msg))
             sound = False
+        elif key in nested:
+            settings[key] = _nested(key, value, problems)
+            sound = sound and settings[key] is not None
         else:
             settings[key] = value.plain()
     if not sound:
@@ -159,6 +165,29 @@ def _make(
         place = entries.get(err.parameter or "", node.key or node)
         problems.append(place.problem(str(err)))
         return None
+
+
+def _nested(name: str, value: Value, problems: list[Problem]) -> Any:
+    """Return the source that a setting is."""
+    if not isinstance(value.content, dict):
+        msg = (
+            f"`{name}` must be a source such as `{{source: replay, path: ...}}`, "
+            f"found {value.kind}"
+        )
+        problems.append(value.problem(msg))
+        return None
+    unfit = next((key for key in ("operator", "sink", "from") if key in value.content), None)
+    if unfit is not None:
+        place = value.content[unfit]
+        msg = f"`{name}` is a source, which has no `{unfit}`"
+        problems.append((place.key or place).problem(msg))
+        return None
+    if "source" not in value.content:
+        msg = f"`{name}` needs `source`: the name of a source"
+        problems.append((value.key or value).problem(msg))
+        return None
+    cls = _class("source", value.content, problems)
+    return None if cls is None else _make(cls, "source", value, value.content, problems)
 
 
 def _edges(reads: Value, nodes: set[str], problems: list[Problem]) -> list[PlacedEdge]:

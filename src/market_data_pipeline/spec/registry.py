@@ -34,6 +34,7 @@ _PACKAGE: Final = "market_data_pipeline"
 _BUILT_IN: Final[_Table] = MappingProxyType(
     {
         "source": {
+            "chaos": ("source.chaos", "ChaosSource"),
             "memory": ("source.memory", "MemorySource"),
             "replay": ("source.replay", "ReplaySource"),
             "synthetic": ("source.synthetic", "SyntheticSource"),

@@ -22,6 +22,7 @@ import yaml
 
 from market_data_pipeline.dag.component import settings_of, type_name_of
 from market_data_pipeline.dag.graph import Dag, Edge, Node
+from market_data_pipeline.dag.nodes import SourceNode
 from market_data_pipeline.durations import duration_ns, format_duration
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
@@ -84,13 +85,22 @@ def node_to_dict(node: Node) -> dict[str, Any]:
     settings = _settings(node.component, node.name)
     # What would read back as something else is refused, not changed silently. Text stands
     # for the comparison: a path and its text are the same in a file.
-    again = _settings(type(node.component)(**settings), node.name)
+    again = _settings(_rebuilt(node.component, node.name), node.name)
     if _flow(again) != _flow(settings):
         changed = [name for name in settings if _flow(again.get(name)) != _flow(settings[name])]
         names = ", ".join(f"`{name}`" for name in changed or again)
         msg = f"node `{shown(node.name)}` cannot be written as YAML: {names} would change"
         raise ConfigError(msg)
     return entry | settings
+
+
+def _rebuilt(component: Any, node: str) -> Any:
+    """Return a component as it will be once its settings are read back."""
+    settings: dict[str, Any] = {
+        name: _rebuilt(value, node) if isinstance(value, SourceNode) else _plain(value, node, name)
+        for name, value in settings_of(component).items()
+    }
+    return type(component)(**settings)
 
 
 def _settings(component: Any, node: str) -> dict[str, Any]:
@@ -133,6 +143,8 @@ def _plain(value: Any, node: str, setting: str) -> _Plain:
         return sorted((_plain(item, node, setting) for item in value), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_plain(item, node, setting) for item in value]
+    if isinstance(value, SourceNode):
+        return {registry.kind_of(value): type_name_of(value), **_settings(value, node)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {k: _plain(v, node, setting) for k, v in settings_of(value).items()}
     if callable(value):
