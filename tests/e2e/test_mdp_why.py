@@ -112,7 +112,8 @@ def test_rows_that_came_back_are_no_doubt(mdp: Mdp, tmp_path: Path) -> None:
     (tmp_path / "bars.csv").write_text(HEAD + row + "\n")
     facts = _facts(mdp(f"why A {DAY}13:30:00Z bars.csv --json"))
     assert facts["missing_seq"] == (
-        "2 rows came into it that had been missing; that was noticed, and is marked, in a later bar"
+        "2 rows came into it that had been missing; that was noticed, and is marked, in a later "
+        "bar"
     )
 
 
