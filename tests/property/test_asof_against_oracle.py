@@ -94,8 +94,9 @@ def _in_time(rows: Rows, bound: int, decides: Any) -> tuple[list[int], list[int]
     good: list[int] = []
     late: list[int] = []
     for position, row in enumerate(rows):
-        (late if decides(row) < watermark else good).append(position)
+        # No event time is below the watermark that the row itself brings; a `ts_recv` may be.
         watermark = max(watermark, row[0] - bound)
+        (late if decides(row) < watermark else good).append(position)
     return good, late
 
 

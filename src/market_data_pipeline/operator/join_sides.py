@@ -237,7 +237,9 @@ class JoinSides:
 
 
 def _part(batch: Batch, time: str, floor: int, *, event_too: bool) -> tuple[Batch, Batch | None]:
-    """Part rows whose time is below the watermark before them, or that have none.
+    """Part rows whose time is below the watermark, their own part in it included.
+
+    Rows without the time are late too. An event time is never below the row's own part.
 
     Args:
         batch: The rows.
@@ -248,9 +250,8 @@ def _part(batch: Batch, time: str, floor: int, *, event_too: bool) -> tuple[Batc
     order = batch[time]
     late = order == UNDEFINED
     if batch.progress is not None:
-        marks = batch.progress.watermarks(batch.times)
-        before = np.maximum(np.concatenate([[batch.progress.before], marks[:-1]]), floor)
-        late |= (np.minimum(order, batch.times) if event_too else order) < before
+        marks = np.maximum(batch.progress.watermarks(batch.times), floor)
+        late |= (np.minimum(order, batch.times) if event_too else order) < marks
     if not late.any():
         return batch, None
     return batch.take(~late), batch.take(late)
