@@ -43,19 +43,19 @@ def prices(*, extreme: bool) -> st.SearchStrategy[int]:
     """Prices near each other, with jumps; now and then none."""
     few = st.sampled_from([UNDEFINED, 0, -300])
     near = st.integers(900, 1_100)
-    far = st.integers(-(2**60), 2**60)
+    far = st.integers(-(2**63) + 1, 2**63 - 2)
     return near | near | near | (few | far if extreme else few)
 
 
 @st.composite
-def trades(draw: st.DrawFn, *, extreme: bool = False) -> list[Row]:
+def trades(draw: st.DrawFn, *, extreme: bool = False, names: tuple[str, ...] = NAMES) -> list[Row]:
     """Trades in disorder."""
     count = draw(st.integers(0, 60))
     start = draw(st.sampled_from([0, -50, 10**18]))
     return [
         Row(
             start + 2 * i + draw(st.integers(-9, 9)),
-            draw(st.sampled_from(NAMES)),
+            draw(st.sampled_from(names)),
             draw(prices(extreme=extreme)),
             draw(st.integers(0, 40) | st.sampled_from([UNDEFINED, 500])),
             draw(st.sampled_from("BANNN")),
@@ -192,7 +192,7 @@ def test_split_trades_fill_bars_of_one_volume(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in THRESHOLDS if "_" in kind])
-@given(trades(), st.integers(1, 30), CUTS, st.integers(1, 6), st.integers(1, 9))
+@given(trades(names=NAMES[:1]), st.integers(1, 5), CUTS, st.integers(1, 6), st.integers(1, 6))
 def test_adaptive_thresholds_follow_what_is_expected(
     kind: str, rows: list[Row], number: int, cuts: list[int], span: int, ticks: int
 ) -> None:
@@ -215,6 +215,25 @@ def test_adaptive_thresholds_follow_what_is_expected(
     }
     found, _ = run(Bars(f"{number}{kind}", adaptive=settings), batches_of(rows, cuts, 20))
     same(found, right)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("kind", [kind for kind in THRESHOLDS if "_" in kind])
+def test_adaptive_thresholds_over_many_bars(kind: str, seed: int) -> None:
+    """Hundreds of bars, so that each average has moved often."""
+    rng = np.random.default_rng(seed)
+    walk = (1_000 + np.cumsum(rng.integers(-3, 4, 6_000))).tolist()
+    sizes = rng.integers(1, 30, 6_000).tolist()
+    rows = [Row(i, "AAA", price, sizes[i], "N") for i, price in enumerate(walk)]
+    adaptive = Adaptive(6, 12, 4, 60)
+    number = {"tick": 6, "vol": 9, "val": 90}[kind.split("_")[0]]
+    unit = 10 if kind.startswith("val") else 1
+    right, _ = activity_bars(rows, kind, number * THRESHOLDS[kind], adaptive=adaptive, unit=unit)
+    settings = {"span": 6, "ticks": 12, "ticks_min": 4, "ticks_max": 60}
+    found, _ = run(Bars(f"{number}{kind}", adaptive=settings), batches_of(rows, [999, 1_000], 0))
+    same(found, right)
+    assert len(found) > 60
+    assert len({bar.count for bar in found}) > 8
 
 
 @pytest.mark.parametrize("kind", [kind for kind in THRESHOLDS if kind != "renko"])
