@@ -104,6 +104,13 @@ class WindowGrid:
         inside = (opens[at] <= times) & (times < closes[at])
         return np.where(inside, times - (times - anchors[at]) % self.width, times)
 
+    def start_of(self, time: int) -> int:
+        """Return the start of the window that holds a time."""
+        if self.sessions is None:
+            lowest = TIME_MIN + self.width + self.origin
+            return time - (time - self.origin) % self.width if time >= lowest else TIME_MIN
+        return int(self.edges(np.array([time + self.lateness], np.int64))[0])
+
     def cover(self, time: int) -> None:
         """Know the sessions around a time."""
         sessions = self.sessions
@@ -175,6 +182,11 @@ class TumblingWindows:
         self._late = np.empty(0, np.int64)
         self.taken = 0
         self.watermark = TIME_MIN
+
+    @property
+    def edge(self) -> int:
+        """The start of the first window that can still change."""
+        return self.grid.edge(self.watermark)
 
     @property
     def overflowed(self) -> bool:
@@ -256,6 +268,20 @@ class TumblingWindows:
         if self._meta[layout.META_OUT] > self._given:
             given.append(self._drain())
         return self._joined(given)
+
+    def revise(self, kernel: Kernel, code: int, start: int, *columns: Int64s) -> Int64s | None:
+        """Make a slot anew; return what that gives out, None if its window is gone.
+
+        Args:
+            kernel: What makes it.
+            code: Its key.
+            start: The start of its window.
+            columns: What the kernel reads, (k,) or (0,) each.
+        """
+        state = (self._meta, self._table, self._places, self._index, self._slots, self._out)
+        if not kernel(code, start, self.watermark, *columns, *state):
+            return None
+        return self._drain()
 
     def finish(self) -> Int64s:
         """Give out every window for good, (OUT, m) int64."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("QUOTES", "TRADES", "close_windows", "time_bars")
+__all__ = ("QUOTES", "TRADES", "close_windows", "revise_bar", "time_bars")
 
 import numpy as np
 from numba import boolean, int32, int64, njit, types
 
 from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
 from market_data_pipeline.kernels.trade_slot import (
+    COUNT,
     UPDATES_ALL,
     begin_trades,
     open_trades,
@@ -37,6 +38,7 @@ from market_data_pipeline.kernels.windows import (
     META_TRIGGER,
     MODE_FINAL,
     MODE_RETRACT,
+    MODE_UPSERT,
     NEEDS_OUT,
     NEEDS_SESSIONS,
     NEEDS_SLOTS,
@@ -59,6 +61,7 @@ from market_data_pipeline.kernels.windows import (
     TABLE_FIRST,
     TABLE_START,
     drop_window,
+    find_window,
     free_slot,
     key_of,
     new_slot,
@@ -110,6 +113,12 @@ def _write(slot, row, mark, flags, meta, table, slots, out):
     _write_here(slot, row, mark, flags, meta, table, slots, out)
 
 
+@njit(forceinline=True, _nrt=False)
+def _is_empty(slot, meta, slots):
+    """Tell whether every trade of a bar was cancelled."""
+    return meta[META_KIND] == TRADES and slots[slot * SLOT + COUNT] == 0
+
+
 @njit(_nrt=False)
 def _give_first(row, mark, meta, table, slots, out):
     """Give out the bars of a window that may yet change; False if `out` is full."""
@@ -121,7 +130,8 @@ def _give_first(row, mark, meta, table, slots, out):
             if meta[META_OUT] == out.shape[1]:
                 meta[META_RESUME] = slot
                 return False
-            _write(slot, row, mark, 0, meta, table, slots, out)
+            if not _is_empty(slot, meta, slots):
+                _write(slot, row, mark, 0, meta, table, slots, out)
             slot = next_of(slots[slot * SLOT + SLOT_LINK])
         meta[META_RESUME] = -1
     table[row, TABLE_FIRED] = 1
@@ -138,9 +148,13 @@ def _give_last(row, mark, meta, table, index, slots, out):
         if meta[META_OUT] + 1 + takes_back > out.shape[1]:
             return False
         slot = table[row, TABLE_FIRST]
-        if takes_back:
-            _write(slot, row, mark, AS_RETRACTION, meta, table, slots, out)
-        _write_here(slot, row, mark, AS_FINAL, meta, table, slots, out)
+        if not _is_empty(slot, meta, slots):
+            if takes_back:
+                _write(slot, row, mark, AS_RETRACTION, meta, table, slots, out)
+            _write_here(slot, row, mark, AS_FINAL, meta, table, slots, out)
+        elif meta[META_MODE] == MODE_UPSERT and slots[slot * SLOT + SLOT_LATE] >> 32:
+            # It was given out before, so it must be told that nothing is left of it.
+            _write(slot, row, mark, AS_FINAL, meta, table, slots, out)
         free_slot(row, meta, table, index, slots)
     return True
 
@@ -188,7 +202,7 @@ def _take_one(
     if given and meta[META_OUT] + 2 > out.shape[1]:
         return NEEDS_OUT
     if slot >= 0:
-        if given and meta[META_MODE] == MODE_RETRACT:
+        if given and meta[META_MODE] == MODE_RETRACT and not _is_empty(slot, meta, slots):
             _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
         if gives:
             slots[slot * SLOT + SLOT_LATE] += 1 << 32
@@ -213,6 +227,71 @@ def _take_one(
         if given:
             _write(slot, row, watermark, 0, meta, table, slots, out)
     return ALL_TAKEN
+
+
+@njit(
+    boolean(int64, int64, int64, *(_IN_64,) * 5, *_STATE),
+    cache=True,
+    _nrt=False,
+    nogil=True,
+)
+def revise_bar(
+    code,
+    start,
+    watermark,
+    times,
+    prices,
+    sizes,
+    missing,
+    updates,
+    meta,
+    table,
+    places,
+    index,
+    slots,
+    out,
+):
+    """Make the bar of a key anew from its trades; give it out if it was given out before.
+
+    Args:
+        code: The key.
+        start: Start of a window that the key has a slot in.
+        watermark: Where event time stands.
+        times: (k,) int64 event times of its trades, in the order of arrival.
+        prices: (k,) int64 fixed point.
+        sizes: (k,) int64 fixed point.
+        missing: (k,) int64 rows missing before each, or (0,).
+        updates: (k,) int64 masks of what each counts for, or (0,).
+        meta: See `kernels.windows`, as are `table`, `places`, `index` and `slots`.
+        table: Windows.
+        places: Rows of `table` by window start.
+        index: Slots by window row and key.
+        slots: The pool of slots.
+        out: (OUT, O) int64 with room for two columns.
+
+    Returns:
+        False if the window is gone.
+    """
+    row = find_window(start, table, places)
+    if row < 0:
+        return False
+    slot = np.int64(index[row * meta[META_KEYS] + code])
+    base = slot * SLOT
+    given = table[row, TABLE_FIRED] != 0 and meta[META_MODE] != MODE_FINAL
+    if given and meta[META_MODE] == MODE_RETRACT and not _is_empty(slot, meta, slots):
+        _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
+    if table[row, TABLE_FIRED]:
+        slots[base + SLOT_LATE] += 1 << 32
+    begin_trades(base, slots)
+    slots[base + SLOT_MISSING] = 0
+    for i in range(len(times)):
+        counts = updates[i] if len(updates) else UPDATES_ALL
+        take_trade_where(base, times[i], prices[i], sizes[i], counts, meta, slots)
+        if len(missing):
+            slots[base + SLOT_MISSING] += missing[i]
+    if given and (meta[META_MODE] == MODE_UPSERT or not _is_empty(slot, meta, slots)):
+        _write(slot, row, watermark, 0, meta, table, slots, out)
+    return True
 
 
 @njit(

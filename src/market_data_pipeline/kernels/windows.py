@@ -93,6 +93,7 @@ __all__ = (
     "TABLE_LAST",
     "TABLE_START",
     "drop_window",
+    "find_window",
     "free_slot",
     "key_of",
     "new_slot",
@@ -239,6 +240,19 @@ def _session_of(time, meta, sessions):
         return -1
     meta[META_SESSION] = low
     return low
+
+
+@njit(_nrt=False)
+def find_window(start, table, places):
+    """Return the row of the window with a start, -1 if it is not there."""
+    mask = len(places) - 1
+    at = _hash(start, mask)
+    while places[at] >= 0:
+        row = places[at]
+        if table[row, TABLE_START] == start:
+            return row
+        at = (at + 1) & mask
+    return -1
 
 
 @njit(_nrt=False)

@@ -54,7 +54,10 @@ class Bars:
     Every bar says how far it can be trusted: `is_final`, `revision`, `late_count`,
     `missing_seq` (from a column `missing`, as `sequence` gives it), `gap_ns`, `coverage`,
     `feed_state` and `session`. A column `updates`, as `conditions` gives it, says what a
-    trade counts for.
+    trade counts for. Where trades have the columns `action` and `trade_id`, a row with the
+    action `C` cancels the trade of that identifier and symbol, and one with `R` gives it
+    another price and size; its bar is made anew, as long as it can change. What cancels or
+    replaces a trade that is not there any more is late.
 
     A bar that no span of time closes takes rows in the order of event time, holds them
     until the watermark has come to them, and ends with the row that closes it: `ts_open`
@@ -63,7 +66,8 @@ class Bars:
 
     Backpressure: holds one slot of 128 bytes per symbol and window that can still change.
     Bars that no span of time closes hold one slot of 128 or 192 bytes per symbol, and the
-    rows that the source's `out_of_order` bound spans.
+    rows that the source's `out_of_order` bound spans. With `action`, the trades of windows
+    that can still change are held too.
 
     Delivery: each bar once, bars of time in the order of `ts_open`, others of `ts_close`;
     with `lateness` as `revisions` says.

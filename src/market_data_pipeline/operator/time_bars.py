@@ -20,10 +20,17 @@ from market_data_pipeline.dag.windowing import NONE, TumblingWindows, WindowGrid
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
 from market_data_pipeline.kernels import quote_slot, trade_slot
 from market_data_pipeline.kernels import windows as layout
-from market_data_pipeline.kernels.time_bars import QUOTES, TRADES, close_windows, time_bars
+from market_data_pipeline.kernels.time_bars import (
+    QUOTES,
+    TRADES,
+    close_windows,
+    revise_bar,
+    time_bars,
+)
 from market_data_pipeline.operator.bar_schema import OP, Revisions, bar_schema
 from market_data_pipeline.operator.feed_log import STATES, FeedLog
 from market_data_pipeline.operator.session_windows import SessionWindows
+from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog
 from market_data_pipeline.records import BAR, QUOTE_BAR, UNDEFINED, Kind, Schema
 
 Int64s = npt.NDArray[np.int64]
@@ -64,6 +71,8 @@ class TimeBars:
         self._feed = FeedLog(context.symbols)
         self._reads: tuple[str, str] = ("", "")
         self._has = (False, False)
+        self._log: TradeLog | None = None
+        self._last_skipped = NONE
 
     def process(self, batch: Batch) -> Outputs:
         """Take rows into their windows."""
@@ -73,6 +82,69 @@ class TimeBars:
         if windows is None:
             msg = "bars were given rows before they knew their columns"
             raise SchemaError(msg)
+        if self._log is None:
+            return self._take(batch, windows)
+        return self._correct(batch, windows, self._log)
+
+    def _correct(self, batch: Batch, windows: TumblingWindows, log: TradeLog) -> Outputs:
+        """Take rows of which some cancel or replace others."""
+        actions = batch.columns["action"]
+        outputs: list[tuple[str, Batch]] = []
+        begin = 0
+        for at in np.flatnonzero((actions == CANCEL) | (actions == REPLACE)).tolist():
+            if at > begin:
+                outputs += self._take_and_log(batch.slice(begin, at), windows, log)
+            outputs += self._apply(batch.slice(at, at + 1), windows, log)
+            begin = at + 1
+        if begin < len(batch):
+            outputs += self._take_and_log(batch.slice(begin, len(batch)), windows, log)
+        log.forget(windows.edge)
+        return outputs
+
+    def _take_and_log(
+        self, batch: Batch, windows: TumblingWindows, log: TradeLog
+    ) -> list[tuple[str, Batch]]:
+        outputs = self._take(batch, windows)
+        if len(self._last_skipped):
+            skipped = self._last_skipped
+            taken = np.ones(len(batch), np.bool_)
+            taken[np.where(skipped < 0, ~skipped, skipped)] = False
+            batch = batch.take(np.flatnonzero(taken))
+        if len(batch):
+            log.add(batch)
+        return outputs
+
+    def _apply(
+        self, row: Batch, windows: TumblingWindows, log: TradeLog
+    ) -> list[tuple[str, Batch]]:
+        """Cancel or replace one trade."""
+        outputs = list(self.advance(row.watermark))
+        account = self._context.account
+        code = int(row.columns["symbol"][0])
+        trade_id = row.columns["trade_id"][0]
+        trade_id = trade_id.as_py() if isinstance(trade_id, pa.Scalar) else int(trade_id)
+        found = log.find(code, trade_id)
+        start = 0 if found is None else self._grid.start_of(found.time)
+        if found is None or start < windows.edge:
+            # Nobody knows whether the trade never came or is of a bar that is final.
+            account.add("late", 1)
+            return [*outputs, ("late", row)]
+        if int(row.columns["action"][0]) == CANCEL:
+            log.cancel(found)
+            account.held -= 1
+            account.add("cancelled", 1)
+        else:
+            log.replace(found, int(row.columns["price"][0]), int(row.columns["size"][0]))
+        account.add("correction", 1)
+        width = self._grid.width
+        stop = start + width if start <= TIME_MAX - width else TIME_MAX
+        before = windows.watermark
+        given = windows.revise(revise_bar, code, start, *log.trades(code, start, stop))
+        if given is not None and given.shape[1]:
+            outputs.append(("out", self._bars(given, before, windows)))
+        return outputs
+
+    def _take(self, batch: Batch, windows: TumblingWindows) -> list[tuple[str, Batch]]:
         before = windows.watermark
         taken = windows.taken
         columns = batch.columns
@@ -84,6 +156,7 @@ class TimeBars:
             columns["missing"] if missing else NONE,
             columns["updates"] if updates else NONE,
         )
+        self._last_skipped = skipped
         self._context.account.held += windows.taken - taken
         outputs = []
         if given.shape[1]:
@@ -136,7 +209,8 @@ class TimeBars:
             return Snapshot(scalars=feed)
         windows = self._windows.snapshot()
         scales = {f"scale.{f.name}": f.scale for f in self._schema if f.kind is Kind.FIXED}
-        return replace(windows, scalars={**windows.scalars, **scales, **feed})
+        windows = replace(windows, scalars={**windows.scalars, **scales, **feed})
+        return windows if self._log is None else self._log.merged_into(windows)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over open windows. They are given up in time even if no row comes any more.
@@ -157,6 +231,9 @@ class TimeBars:
         except KeyError as err:
             msg = f"the state is not one of `bars`: there is no {err}"
             raise SnapshotError(msg) from err
+        if "log" in snapshot.keyed:
+            self._log = TradeLog(self._context.symbols)
+            snapshot = self._log.taken_from(snapshot)
         self._make_windows(bar.having(*scaled)).restore(snapshot)
         word = quote_slot.COUNT if bar is QUOTE_BAR else trade_slot.COUNT
         self._context.account.held += int(snapshot.keyed["words"][:, word].sum())
@@ -169,7 +246,10 @@ class TimeBars:
             msg = f"`{self._context.node}` was given other columns than before: {schema.names}"
             raise SchemaError(msg)
         self._reads = _VALUES[bars.name]
-        self._has = ("missing" in schema, "updates" in schema and bars.name == BAR.name)
+        trades = bars.name == BAR.name
+        self._has = ("missing" in schema, "updates" in schema and trades)
+        if trades and "action" in schema and "trade_id" in schema and self._log is None:
+            self._log = TradeLog(self._context.symbols)
         self._input = schema
 
     def _make_windows(self, bars: Schema) -> TumblingWindows:
