@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
+from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.edges import Channel
 from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.messages import END, End, Idle, Message, Status, Watermark
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.runtime import Run, run_dag
-from market_data_pipeline.flow import Dag
-from market_data_pipeline.records import TRADE
+from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.flow import Dag, Stream
+from market_data_pipeline.records import TRADE, Schema
 from market_data_pipeline.source.feed import Feed
 from market_data_pipeline.source.merge import MergedReader, Part
 from market_data_pipeline.symbols import SymbolTable
@@ -204,16 +208,12 @@ class SteppedClock:
         await asyncio.sleep(0)
 
 
-items = st.lists(
-    st.one_of(
-        st.integers(0, 60).map(
-            lambda time: {"ts_event": time, "symbol": "A", "price": time, "size": 1}
-        ),
-        st.integers(0, 60).map(lambda time: Status("quiet", time)),
-        st.floats(0, 4_000).map(Pause),
-    ),
-    max_size=15,
+rows = st.integers(0, 60).map(
+    lambda time: {"ts_event": time, "symbol": "A", "price": time, "size": 1}
 )
+pauses = st.floats(0, 4_000).map(Pause)
+heartbeats = st.integers(0, 60).map(lambda time: Status("quiet", time))
+items = st.lists(st.one_of(rows, heartbeats, pauses), max_size=15)
 
 
 @given(items, items, st.lists(st.integers(-1, 1), max_size=5), st.integers(0, 2**32))
@@ -262,3 +262,105 @@ def test_a_heartbeat_closes_a_window_with_no_further_row() -> None:
 
     assert bars([Status("quiet", 14)]) == []
     assert len(bars([Status("quiet", 15)])) == 1
+
+
+@component("ear")
+class Ear:
+    """Lets rows pass and writes down what it is told.
+
+    Attributes:
+        heard: Takes states, and watermarks.
+    """
+
+    heard: Any
+
+    outputs: ClassVar[tuple[str, ...]] = ("out",)
+    side_outputs: ClassVar[tuple[str, ...]] = ()
+
+    def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
+        return {"out": schema}
+
+    def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:
+        return wanted
+
+    def build(self, context: NodeContext) -> Listening:
+        assert context.node
+        return Listening(self.heard)
+
+
+class Listening:
+    def __init__(self, heard: list[Any]) -> None:
+        self._heard = heard
+
+    def process(self, batch: Batch) -> Outputs:
+        assert batch.progress is not None
+        self._heard += batch.progress.watermarks(batch.times).tolist()
+        return [("out", batch)]
+
+    def status(self, status: Status) -> Outputs:
+        self._heard.append(status)
+        return ()
+
+    def advance(self, watermark: int) -> Outputs:
+        self._heard.append(watermark)
+        return ()
+
+    def finish(self) -> Outputs:
+        return ()
+
+    def output_watermark(self, watermark: int) -> int:
+        return watermark
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        assert not snapshot.keyed
+
+
+said = st.builds(
+    Status,
+    st.sampled_from(["live", "quiet", "closed", "halted", "disconnected"]),
+    st.integers(0, 60),
+    st.sampled_from([None, None, "A"]),
+)
+doings = st.lists(st.one_of(rows, said, pauses, st.just(Idle())), max_size=12)
+
+
+@given(
+    st.lists(doings, min_size=1, max_size=3),
+    st.sampled_from(["hold", "close"]),
+    st.integers(0, 2**32),
+)
+def test_watermarks_never_fall_and_states_come_through_a_whole_graph(
+    scripts: list[list[Any]], on_outage: Any, seed: int
+) -> None:
+    """Through filters, batchers, merges and merges of merges, under any schedule."""
+    dag = Dag()
+    places: list[list[Any]] = []
+
+    def ear(stream: Stream) -> Stream:
+        places.append([])
+        return stream.to(Ear(places[-1]))
+
+    feeds = [
+        dag.source(ScriptedSource(script, out_of_order="3ns", on_outage=on_outage))
+        for script in scripts
+    ]
+    thin = [ear(feed.filter("price > 30")) for feed in feeds]
+    packed = [ear(feed.batch(rows=4, interval="1h")) for feed in feeds]
+    ear(ear(thin[0].union(*thin[1:], *packed)).union(packed[0])).collect()
+
+    async def work() -> Any:
+        return await run_dag(dag, clock=SteppedClock([0]))
+
+    run_shuffled(work(), seed)
+    for heard in places:
+        marks = [mark for mark in heard if not isinstance(mark, Status)]
+        assert marks == sorted(marks)
+    told = [[item for item in script if isinstance(item, Status)] for script in scripts]
+    seen = [[item for item in heard if isinstance(item, Status)] for heard in places]
+    count = len(scripts)
+    assert seen[:count] == seen[count : 2 * count] == told
+    assert Counter(seen[-2]) == Counter([status for states in told for status in states * 2])
+    assert Counter(seen[-1]) == Counter(seen[-2]) + Counter(told[0])
