@@ -226,7 +226,7 @@ def test_adaptive_thresholds_over_many_bars(kind: str, seed: int) -> None:
     sizes = rng.integers(1, 30, 6_000).tolist()
     rows = [Row(i, "AAA", price, sizes[i], "N") for i, price in enumerate(walk)]
     adaptive = Adaptive(6, 12, 4, 60)
-    number = {"tick": 6, "vol": 9, "val": 90}[kind.split("_")[0]]
+    number = {"tick": 6, "vol": 9, "val": 90}[kind.split("_", maxsplit=1)[0]]
     unit = 10 if kind.startswith("val") else 1
     right, _ = activity_bars(rows, kind, number * THRESHOLDS[kind], adaptive=adaptive, unit=unit)
     settings = {"span": 6, "ticks": 12, "ticks_min": 4, "ticks_max": 60}

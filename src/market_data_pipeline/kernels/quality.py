@@ -144,20 +144,21 @@ def _move_reference(
 
 
 @njit(
-    numba.boolean(numba.int64[::1], numba.int64, numba.int64, numba.int64, INTS_IN),
+    numba.boolean(numba.int64[::1], *(numba.int64,) * 6),
     cache=True,
     nogil=True,
 )
-def _is_outlier(slots: Int64s, start: int, filled: int, price: int, settings: Int64s) -> Any:
-    n = settings[7]
+def _is_outlier(
+    slots: Int64s, start: int, filled: int, price: int, n: int, factor: int, least: int
+) -> Any:
     if filled < n or price == _UNDEFINED:
         return False
     center = median(slots, start, n)
     # Walking out to the median deviation takes n / 2 steps; few prices need it.
-    if not _is_off(price, center, settings[9]):
+    if not _is_off(price, center, least):
         return False
     spread = deviation(slots, start, n)
-    return _exceeds(span(price, center), _SCALE, np.uint64(settings[8]), spread)
+    return _exceeds(span(price, center), _SCALE, np.uint64(factor), spread)
 
 
 @njit(
@@ -222,7 +223,8 @@ def check_rows(
     """
     enabled, rejecting = settings[0], settings[1]
     skew, disorder, stale_after = settings[2], settings[3], settings[4]
-    band, confirm, n, ttl = settings[5], settings[6], settings[7], settings[10]
+    band, confirm = settings[5], settings[6]
+    n, factor, least, ttl = settings[7], settings[8], settings[9], settings[10]
     remembers = (enabled & _OF_STATE) != 0
     two = b.size > 0
     sides = 2 if two else 1
@@ -304,11 +306,11 @@ def check_rows(
         window: Any = base + FIXED
         center = np.int64(0)
         if enabled & IS_OUTLIER:
-            if _is_outlier(slots, window, slots[base + _FILLED], first, settings):
+            if _is_outlier(slots, window, slots[base + _FILLED], first, n, factor, least):
                 mask |= IS_OUTLIER
                 center = median(slots, window, n)
             elif two and _is_outlier(
-                slots, window + 2 * n, slots[base + _FILLED + 1], second, settings
+                slots, window + 2 * n, slots[base + _FILLED + 1], second, n, factor, least
             ):
                 mask |= IS_OUTLIER
                 center = median(slots, window + 2 * n, n)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.errors import ConfigError, SchemaError
 from market_data_pipeline.operator.quality_checks import (
     Action,
     ClockSkew,
@@ -140,9 +140,16 @@ class Quality:
         """Return the columns as they come, and those of flags and reasons.
 
         Raises:
-            SchemaError: If a column that is looked at is not there.
+            SchemaError: If a column that is looked at is not there, or one that is added
+                would replace another.
         """
         check_fits(schema, self.enabled, "quality")
+        taken = [field.name for field in (_REASON, _DETAIL) if field.name in schema]
+        if _MASK.name in schema and schema[_MASK.name] != _MASK:
+            taken.append(_MASK.name)
+        if taken:
+            msg = f"`quality` adds a column `{taken[0]}`, and there is one; rename it before"
+            raise SchemaError(msg, node="quality")
         flagged = schema.having(_MASK) if self.enabled != self.rejecting else schema
         return {"out": flagged, "rejected": schema.having(_MASK, _REASON, _DETAIL)}
 

@@ -118,6 +118,14 @@ def test_column_that_a_check_looks_at_must_be_there(
         Quality(**checks).output_schemas(schema)
 
 
+@pytest.mark.parametrize("name", ["quality", "reason", "detail"])
+def test_column_of_the_user_is_not_replaced(name: str) -> None:
+    """Rows may have a text of their own under the name of one that is added."""
+    schema = TRADE.having(Field(name, Kind.ARROW, arrow=pa.string()))
+    with pytest.raises(SchemaError, match=f"adds a column `{name}`.* rename it"):
+        Quality(zero_size="flag").output_schemas(schema)
+
+
 def test_bits_are_those_of_the_kernel() -> None:
     """The column's bits have one meaning."""
     assert {f"IS_{flaw.name}": int(flaw) for flaw in Flaw} == {
