@@ -171,12 +171,17 @@ class Windows:
             )
             raise ConfigError(msg, parameter=kinds[-1] if kinds else "size")
         (kind,) = kinds
-        fits = {"size"} if not self.sliding else set[str]()
-        only = dict.fromkeys(("every", "origin", "calendar"), fits)
-        only["ttl"] = {"rows"}
-        only["sliding"] = {"size", "rows"}
-        only["lateness"] = set[str]() if self.sliding else {"size", "gap"}
-        only["revisions"] = only["lateness"]
+        fixed = {"size"} if not self.sliding else set[str]()
+        revisable = {"size", "gap"} if not self.sliding else set[str]()
+        only: dict[str, set[str]] = {
+            "every": fixed,
+            "origin": fixed,
+            "calendar": fixed,
+            "lateness": revisable,
+            "revisions": revisable,
+            "sliding": {"size", "rows"},
+            "ttl": {"rows"},
+        }
         plain = {"sliding": False, "lateness": "0s", "revisions": "upsert"}
         for setting, with_kinds in only.items():
             if getattr(self, setting) != plain.get(setting) and kind not in with_kinds:
