@@ -101,7 +101,10 @@ class Disturbed:
 
 @dataclass(slots=True)
 class _Queue:
-    """Rows to be given, each with its number, place, slot in the place, fate and due time."""
+    """Rows to be given, each with its number, place, slot in the place, fate and due time.
+
+    `twin` is 1 for a copy, 0 for the row itself.
+    """
 
     rows: Batch
     number: Int64s
@@ -109,6 +112,7 @@ class _Queue:
     slot: Int64s
     fate: Int64s
     due: Int64s
+    twin: Int64s
 
     def __len__(self) -> int:
         return len(self.number)
@@ -122,6 +126,7 @@ class _Queue:
             self.slot[at],
             self.fate[at],
             self.due[at],
+            self.twin[at],
         )
 
     @staticmethod
@@ -129,8 +134,8 @@ class _Queue:
         def one(name: str) -> Int64s:
             return np.concatenate([getattr(part, name) for part in parts])
 
-        rows = Batch.concat([part.rows for part in parts])
-        return _Queue(rows, one("number"), one("place"), one("slot"), one("fate"), one("due"))
+        names = ("number", "place", "slot", "fate", "due", "twin")
+        return _Queue(Batch.concat([part.rows for part in parts]), *map(one, names))
 
 
 @dataclass(slots=True)
@@ -265,7 +270,7 @@ class Disturbance:
         due[delayed] = batch.times[delayed] + odds.delay
         place[delayed] = _NEVER
         bare = Batch(batch.schema, batch.columns, batch.symbols)
-        whole = _Queue(bare, numbers, place, slot, fate, due)
+        whole = _Queue(bare, numbers, place, slot, fate, due, np.zeros(len(batch), np.int64))
         parts = [] if self._waiting is None else [self._waiting]
         parts.append(whole.take((fate != Fate.DROP) & (fate != Fate.DISCONNECT)))
         twice = np.flatnonzero(fate == Fate.DUPLICATE)
@@ -273,6 +278,7 @@ class Disturbance:
             copies = whole.take(twice)
             copies.place += (moves[twice] * (odds.places + 1)).astype(np.int64)
             copies.slot[:] = _COPY
+            copies.twin[:] = 1
             parts.append(copies)
         return _Queue.joined(parts)
 
@@ -332,7 +338,7 @@ class Disturbance:
         queue, keys, items = done
         newest = np.maximum.accumulate(np.append(self._newest, queue.number))
         self._newest = int(newest[-1])
-        copied = queue.slot == _COPY
+        copied = queue.twin == 1
         # A row that was to be moved and yet came before all that follow it was not moved.
         moved = (queue.fate == Fate.REORDER) | (queue.fate == Fate.DELAY)
         shown = (moved & (newest[:-1] > queue.number)) | copied | (queue.fate == Fate.SKEW)
