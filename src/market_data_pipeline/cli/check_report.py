@@ -119,9 +119,11 @@ class CheckReport:
         whys: dict[str, list[str]] = {}
         for check, why in self._not_checked.items():
             whys.setdefault(why, []).append(check)
-        lines += [f"  not checked: {', '.join(names)} ({why})" for why, names in whys.items()]
+        if whys:
+            notes = [f"  not checked: {', '.join(names)} ({why})" for why, names in whys.items()]
+            lines += [*notes, ""]
         verdict = f"found: {', '.join(self.found)}" if self.found else "nothing found"
-        return "\n".join([*lines, "", f"  {verdict}"]) + "\n"
+        return "\n".join([*lines, f"  {verdict}"]) + "\n"
 
 
 def _order_dict(times: TimeProfile | None) -> dict[str, int] | None:
