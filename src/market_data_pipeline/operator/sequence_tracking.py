@@ -15,7 +15,10 @@ from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import duration_ns
 from market_data_pipeline.errors import SnapshotError
-from market_data_pipeline.kernels import sequence as layout
+from market_data_pipeline.kernels import sequence_layout as layout
+from market_data_pipeline.kernels.gap_lists import chain_free_nodes
+from market_data_pipeline.kernels.sequence import follow_numbers
+from market_data_pipeline.kernels.sequence_state import free_gaps, load_gaps, save_gaps
 from market_data_pipeline.operator.compaction import keep_rows
 from market_data_pipeline.operator.key_states import KeyStates
 from market_data_pipeline.operator.sequence_records import MISSING, gap_batch, gap_schema
@@ -60,7 +63,7 @@ class SequenceOperator:
         self._calendar = None if settings.calendar is None else SessionTable(settings.calendar)
         self._edges = np.empty(0, np.int64)
         self._pool = np.array([-1, 0], np.int64)
-        layout.chain_free_nodes(self._nodes, self._pool, 0)
+        chain_free_nodes(self._nodes, self._pool, 0)
         # Duplicates dropped and records told in this batch, the watermark reached.
         self._counts = np.array([0, 0, TIME_MIN], np.int64)
         self._keep = np.empty(0, np.bool_)
@@ -131,32 +134,17 @@ class SequenceOperator:
         if not self._states.bound:
             return self._saved
         table = self._states.table
-        slots: list[int] = []
-        lists: list[int] = []
-        words: list[npt.NDArray[np.int64]] = []
-        for slot in np.flatnonzero(table[:, 0]).tolist():
-            state = table[slot].copy()
-            gaps = [
-                (which, node)
-                for which, tail in enumerate(layout.TAILS, start=1)
-                for node in self._nodes_from(int(state[tail]))
-            ]
-            slots += [slot] * (1 + len(gaps))
-            lists += [0, *(which for which, _ in gaps)]
-            words.append(state)
-            for _, node in gaps:
-                wide = np.zeros(layout.STATE, np.int64)
-                wide[: layout.NODE] = self._nodes[node]
-                words.append(wide)
-        symbols = self._context.symbols
-        groups, first, second = self._states.saved(np.array(slots, np.int64), symbols)
-        rows = np.stack(words) if words else self._saved.keyed["words"][:0]
-        keyed = {
-            "first": first,
-            "second": second,
-            "list": np.array(lists, np.int64),
-            "words": rows,
-        }
+        slots = np.flatnonzero(table[:, 0])
+        gaps = np.empty((int(table[slots, layout.OPEN].sum()), 2 + layout.NODE), np.int64)
+        save_gaps(table, self._nodes, slots, gaps)
+        words = np.zeros((len(slots) + len(gaps), layout.STATE), np.int64)
+        words[: len(slots)] = table[slots]
+        words[len(slots) :, : layout.NODE] = gaps[:, 2:]
+        lists = np.concatenate([np.zeros(len(slots), np.int64), gaps[:, 1]])
+        groups, first, second = self._states.saved(
+            np.concatenate([slots, gaps[:, 0]]), self._context.symbols
+        )
+        keyed = {"first": first, "second": second, "list": lists, "words": words}
         return Snapshot(groups, keyed, self._saved.scalars)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -171,13 +159,6 @@ class SequenceOperator:
             raise SnapshotError(msg)
         # Symbols get their codes in this run when the columns are known, with the first rows.
         self._saved = snapshot
-
-    def _nodes_from(self, tail: int) -> list[int]:
-        found = []
-        while tail >= 0:
-            found.append(tail)
-            tail = int(self._nodes[tail, layout.NEWER])
-        return found
 
     def _bind(self, schema: Schema) -> None:
         if schema != self._schema:
@@ -196,25 +177,13 @@ class SequenceOperator:
             return
         slots = self._states.loaded(saved["first"], saved["second"], self._context.symbols)
         self._make_nodes(len(lists))
-        for slot, which, row in zip(slots.tolist(), lists.tolist(), words, strict=True):
-            state = self._states.table[slot]
-            if which == 0:
-                state[:] = row
-                state[list(layout.HEADS)] = -1
-                state[list(layout.TAILS)] = -1
-                continue
-            head, tail = layout.HEADS[which - 1], layout.TAILS[which - 1]
-            node = int(self._pool[0])
-            self._pool[0] = self._nodes[node, layout.NEWER]
-            self._pool[1] -= 1
-            self._nodes[node] = row[: layout.NODE]
-            self._nodes[node, layout.NEWER] = -1
-            self._nodes[node, layout.OLDER] = state[head]
-            if state[head] >= 0:
-                self._nodes[state[head], layout.NEWER] = node
-            else:
-                state[tail] = node
-            state[head] = node
+        keys, gaps = lists == 0, lists > 0
+        states = self._states.table
+        states[slots[keys]] = words[keys]
+        for word in (*layout.HEADS, *layout.TAILS):
+            states[slots[keys], word] = -1
+        rows = np.ascontiguousarray(words[gaps])
+        load_gaps(states, self._nodes, self._pool, slots[gaps], lists[gaps], rows)
 
     def _make_nodes(self, nodes: int) -> None:
         if nodes >= self._pool[1]:
@@ -222,7 +191,7 @@ class SequenceOperator:
             added = max(nodes + 1, begin)
             more = np.empty((added, layout.NODE), np.int64)
             self._nodes = np.concatenate([self._nodes, more])
-            layout.chain_free_nodes(self._nodes, self._pool, begin)
+            chain_free_nodes(self._nodes, self._pool, begin)
 
     def _follow(self, batch: Batch, missing: npt.NDArray[np.int64]) -> tuple[int, int]:
         """Fill `missing`, `_keep` and `_records`; return duplicates dropped and records."""
@@ -240,7 +209,7 @@ class SequenceOperator:
             self._cover(self._calendar, times)
         begin = 0
         while True:
-            begin = layout.follow_numbers(
+            begin = follow_numbers(
                 *(self._states.table, self._nodes, self._pool, counts, slots, numbers, times),
                 *(watermarks, highest, bound, self._edges, self._settings, begin),
                 *(missing, self._keep, self._records),
@@ -263,10 +232,4 @@ class SequenceOperator:
         states[:, layout.EDGE] = self._edges[np.minimum(following, len(self._edges) - 1)]
 
     def _drop(self, slots: npt.NDArray[np.int64]) -> None:
-        table = self._states.table
-        for tail in layout.TAILS:
-            for slot in slots[table[slots, tail] >= 0].tolist():
-                for node in self._nodes_from(int(table[slot, tail])):
-                    self._nodes[node, layout.NEWER] = self._pool[0]
-                    self._pool[0] = node
-                    self._pool[1] += 1
+        free_gaps(self._states.table, self._nodes, self._pool, slots)
