@@ -29,7 +29,7 @@ UNSTAMPED = TRADE.only(["ts_event", "sequence"])
 times = st.one_of(
     st.integers(-30, 30), st.integers(90, 130), st.sampled_from([TIME_MIN, TIME_MAX - 3])
 )
-stamps = st.one_of(st.just(UNDEFINED), st.integers(-30, 130))
+stamps = st.one_of(st.just(UNDEFINED), *[st.integers(-30, 130)] * 3)
 
 
 class Chunks(ChunkReader):

@@ -49,6 +49,7 @@ class FutureRows:
             next row confirms it (see `confirmed`).
         """
         rows = len(times)
+        # How far each row and the one after it agree.
         known = np.empty(rows, np.int64)
         np.minimum(times[1:], times[:-1], out=known[:-1])
         known[-1] = TIME_MIN
@@ -57,9 +58,12 @@ class FutureRows:
             before = max(before, min(self._last, int(times[0])))
         self._is_alone = self._last is None and rows == 1
         known[0] = max(int(known[0]), before)
+        self._last = int(times[-1])
+        if received is not None and received.max() != UNDEFINED:
+            self._known = int(known.max())
+            return times > self._limit(received), False
         np.maximum.accumulate(known, out=known)
         self._known = int(known[-1])
-        self._last = int(times[-1])
         future = times > self._limit(known)
         is_open = bool(future[-1])
         if received is not None:
