@@ -168,6 +168,7 @@ def follow_numbers(
     ttl, forget, most_open, dropping = settings[3], settings[4], settings[5], settings[6]
     n = times.size
     explicit = watermarks.size > 0
+    sessions = edges.size > 0
     duplicates, told = counts[0], counts[1]
     row = begin
     while row < n and pool[1] > 0:
@@ -180,7 +181,22 @@ def follow_numbers(
         if number < lowest or number >= above:
             row += 1
             continue
-        state = states[slots[row]]
+        slot = np.uint64(slots[row])
+        if (
+            number == states[slot, CURRENT + LAST] + 1
+            and states[slot, USED] != 0
+            and wrap == 0
+            and (time >= states[slot, RESTART] or not sessions)
+            and time < states[slot, EDGE]
+            and watermark < _later(states[slot, HIGHEST], forget)
+        ):
+            # The row that is expected; almost all are.
+            states[slot, CURRENT + LAST] = number
+            states[slot, CURRENT + LAST_TIME] = time
+            states[slot, HIGHEST] = max(states[slot, HIGHEST], time)
+            row += 1
+            continue
+        state = states[slot]
         used = state[USED] != 0
         if used and watermark >= _later(state[HIGHEST], forget):
             forget_all(nodes, pool, state, CURRENT)

@@ -154,8 +154,27 @@ def follow_clocks(
         event, recv = ts_event[row], ts_recv[row]
         watermark = highest - bound
         highest = watermarks[row] if explicit else max(highest, event)
-        state = states[slots[row]]
-        expires = state[HIGHEST] + forget if state[HIGHEST] <= _MAX - forget else _MAX
+        slot = np.uint64(slots[row])
+        before = states[slot, HIGHEST]
+        expires = before + forget if before <= _MAX - forget else _MAX
+        begin = states[slot, _BEGIN]
+        if (
+            states[slot, _COUNT] > 0
+            and watermark < expires
+            and begin <= recv < min(begin, LATEST - span) + span
+            and -LATEST < event < LATEST
+        ):
+            # A row like most: of the same span as the one before, and slower than another.
+            difference = max(min(recv - event, _FARTHEST), -_FARTHEST)
+            if difference >= states[slot, _LEAST]:
+                states[slot, _ROWS] += 1
+                states[slot, _FUTURE] += difference < 0
+                states[slot, HIGHEST] = max(before, event)
+                offset = _offset(states[slot, _DIFFERENCE], way)
+                offsets[row] = offset
+                skewed[row] = difference - offset < -allowed
+                continue
+        state = states[slot]
         if state[_USED] != 0 and watermark >= expires:
             state[:] = 0
         known = state[_USED] != 0
@@ -164,7 +183,6 @@ def follow_clocks(
             skewed[row] = False
             continue
         difference = max(min(recv - event, _FARTHEST), -_FARTHEST)
-        begin = state[_BEGIN]
         window = span * spans
         if not known:
             state[_USED] = 1
@@ -177,10 +195,10 @@ def follow_clocks(
             state[_DIFFERENCE] = difference
         elif recv - begin >= span or begin - recv > window:
             # The span is over, or the receiving clock was set back.
-            before, drift = state[_DIFFERENCE], state[_DRIFT]
+            last, drift = state[_DIFFERENCE], state[_DRIFT]
             start = recv // span * span
             used = _close_span(state, start + span // 2, span, spans, allowed)
-            if state[_DIFFERENCE] != before or state[_DRIFT] != drift or state[_COUNT] == 1:
+            if state[_DIFFERENCE] != last or state[_DRIFT] != drift or state[_COUNT] == 1:
                 record = records[told]
                 record[0] = row
                 record[1] = recv
