@@ -294,6 +294,13 @@ class JoinOperator(Protocol):
         """Return the watermark of the output as things are."""
         ...
 
+    def waiting(self) -> int:
+        """Return the lowest event time of a row of the first input that is held.
+
+        Rows that its watermark has not reached may be left out; `TIME_MAX` if there is none.
+        """
+        ...
+
     def snapshot(self) -> Snapshot:
         """Return the state, as in `Operator`."""
         ...

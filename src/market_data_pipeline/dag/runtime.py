@@ -456,7 +456,7 @@ class _Chain:
                 elif isinstance(message, Status):
                     self._tell(message)
                 elif not isinstance(message, Idle):
-                    self._tell_states(TIME_MAX)
+                    self._tell_states()
                     self._pass_on(message)
                 if self._timed:
                     self._expire()
@@ -507,11 +507,16 @@ class _Chain:
         if after > step.watermark:
             step.watermark = self.watermark = after
             self._advance_from(1, after)
-        self._tell_states(after)
+        if self._states:
+            self._tell_states(join.waiting())
 
-    def _tell_states(self, watermark: int) -> None:
-        """Pass on what a join's input said of itself, once the rows before it are out."""
-        while self._states and self._states[0][0] <= watermark:
+    def _tell_states(self, waiting: int | None = None) -> None:
+        """Pass on what a join's input said of itself, once the rows before it are out.
+
+        Args:
+            waiting: The event time of the first row that is not out; None if all are.
+        """
+        while self._states and (waiting is None or self._states[0][0] < waiting):
             self._tell(self._states.popleft()[1])
 
     def _feed(self, at: int, batch: Batch) -> None:
@@ -583,7 +588,7 @@ class _Chain:
             self._at = at
             for port, given in step.operator.finish():
                 self._route(at, port, given)
-            self._tell_states(TIME_MAX)
+            self._tell_states()
         self.watermark = TIME_MAX
         self._pass_on(END)
 

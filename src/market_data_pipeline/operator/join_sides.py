@@ -231,7 +231,7 @@ class JoinSides:
         for name, (holder, watermark) in wanted.items():
             rows = load_rows(snapshot, name, holder.schema, symbols)
             if rows is None:
-                msg = "the state is of an join by time with other settings"
+                msg = "the state is of a join by time with other settings"
                 raise SnapshotError(msg)
             holder.load(rows, watermark)
 

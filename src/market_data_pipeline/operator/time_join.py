@@ -133,6 +133,12 @@ class TimeJoinOperator:
         self._told = max(self._told, mark)
         return self._told
 
+    def waiting(self) -> int:
+        """Return the event time of the first left row that waits for the right."""
+        if self._sides is not None:
+            return self._sides.earliest
+        return TIME_MIN if any(side == _LEFT for side, _ in self._early) else TIME_MAX
+
     def _ended(self, rows: int) -> None:
         self._context.account.held -= rows
         self._context.account.add("joined", rows)
@@ -182,7 +188,7 @@ class TimeJoinOperator:
         if not snapshot.scalars:
             return
         if "part.left" not in snapshot.scalars or "told" not in snapshot.scalars:
-            msg = "the state is not one of an join by time"
+            msg = "the state is not one of a join by time"
             raise SnapshotError(msg)
         self._marks = [snapshot.scalars["left"], snapshot.scalars["right"]]
         self._told = snapshot.scalars["told"]

@@ -180,3 +180,17 @@ def test_every_branch_is_told() -> None:
         QUIET,
         [9, 9],
     ]
+
+
+def test_a_join_passes_on_what_its_first_input_says() -> None:
+    """After the rows before it, however long these wait; of the second input nothing."""
+    log: list[Any] = []
+    dag = Dag()
+    left = dag.source(TellingSource([[1, 5], QUIET, [9]]), name="left")
+    right = dag.source(TellingSource([[2], Status("halted", 3), [4], [7], [20]]), name="right")
+    left.join_asof(right, name="join").to(Listener(log)).collect()
+    run(dag)
+    rows = [item for item in log if not isinstance(item, int)]
+    assert [time for item in rows if isinstance(item, list) for time in item] == [1, 5, 9]
+    assert rows.index(QUIET) == rows.index([9]) - 1
+    assert [item for item in rows if isinstance(item, Status)] == [QUIET]
