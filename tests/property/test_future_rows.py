@@ -76,10 +76,11 @@ def read_all(reader: Chunks, bound: int = 0) -> tuple[list[int], list[int], list
     rejected: list[int] = []
     marks: list[int] = []
     while (step := feed.next()) is not None:
-        if step.batch is not None:
-            assert step.batch.progress is not None
-            taken += step.batch["sequence"].tolist()
-            marks += step.batch.progress.watermarks(step.batch.times).tolist()
+        for batch in step.items:
+            assert isinstance(batch, Batch)
+            assert batch.progress is not None
+            taken += batch["sequence"].tolist()
+            marks += batch.progress.watermarks(batch.times).tolist()
         if step.rejected is not None:
             assert set(step.rejected["reason"].to_pylist()) == {"future"}
             rejected += [number // 10 for number in step.rejected["row"].tolist()]

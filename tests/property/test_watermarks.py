@@ -168,10 +168,11 @@ def test_each_file_of_a_replay_has_a_watermark_of_its_own(
     feed = Feed(MergedReader(parts, FILE_SCHEMA, symbols), bound=bound)
     found: list[tuple[int, int]] = []
     while (step := feed.next()) is not None:
-        assert step.batch is not None
-        assert step.batch.progress is not None
-        marks = step.batch.progress.watermarks(step.batch.times).tolist()
-        found += zip(step.batch["sequence"].tolist(), marks, strict=True)
+        for batch in step.items:
+            assert isinstance(batch, Batch)
+            assert batch.progress is not None
+            marks = batch.progress.watermarks(batch.times).tolist()
+            found += zip(batch["sequence"].tolist(), marks, strict=True)
 
     # By hand: the file whose next row comes to the least goes on, the first of equals.
     keys = [list(accumulate(times, max)) for times in files]

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("ReplaySource",)
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import date
 from os import PathLike, fspath
@@ -15,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.dag.component import component
-from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.dag.nodes import NodeContext, SourceItem
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.records import Schema
@@ -24,8 +25,10 @@ from market_data_pipeline.source.file_set import FileSet
 from market_data_pipeline.source.formats import Format
 from market_data_pipeline.source.pacing import Pacer
 from market_data_pipeline.source.paths import find_files
+from market_data_pipeline.source.progress import OnOutage
 from market_data_pipeline.source.read_ahead import ReadAhead
 from market_data_pipeline.source.reader import ReadOptions
+from market_data_pipeline.source.recorded_states import read_states
 from market_data_pipeline.source.time_range import moment_ns
 
 _BATCHES_AHEAD: Final = 2
@@ -73,6 +76,11 @@ class ReplaySource:
         max_future_skew: How far a row may lie in the future: of its own `ts_recv`, else of
             what two rows in a row of its file have come to. A row beyond is rejected as
             `future` and moves no watermark. None to believe any time.
+        states: A CSV file of what the feed said of itself: `ts_event` and `state` (`live`,
+            `quiet`, `closed`, `halted` or `disconnected`), and if wanted `symbol` and
+            `until`. Each comes before the first row that lies after it.
+        on_outage: While the feed is `disconnected`, `hold` lets others wait for its
+            watermark; `close` lets them go on as if it were idle.
         start: Event time of the first row to take, ISO 8601.
         end: Event time before which the last row to take lies, ISO 8601.
         speed: `max`, or how many seconds of event time pass in a second.
@@ -92,6 +100,8 @@ class ReplaySource:
     timezone: str = "UTC"
     out_of_order: Duration = "1s"
     max_future_skew: Duration | None = None
+    states: Path | None = None
+    on_outage: OnOutage = "hold"
     start: Moment = None
     end: Moment = None
     speed: float | Literal["max"] = "max"
@@ -159,9 +169,20 @@ class ReplaySource:
             wanted |= {"ts_recv"}
         files = self._file_set(self._files(), wanted)
         bound = duration_ns(self.out_of_order)
+        states = []
+        if self.states is not None:
+            states = await asyncio.to_thread(read_states, self.states, self.timezone)
         reader = await asyncio.to_thread(files.open, context.symbols, self.order, _JOINTS * bound)
         start, end = self._range()
-        feed = Feed(reader, bound=bound, start=start, end=end, symbol=self.symbol)
+        feed = Feed(
+            reader,
+            bound=bound,
+            start=start,
+            end=end,
+            symbol=self.symbol,
+            states=states,
+            on_outage=self.on_outage,
+        )
         pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
         return _ReplayReader(feed, pacer, context)
 
@@ -173,14 +194,17 @@ class _ReplayReader:
         self._pacer = pacer
         self._account = context.account
         self._fraction = 0.0
-        self._held: Batch | None = None
+        self._held: deque[SourceItem] = deque()
         self._ahead: ReadAhead[Given] = ReadAhead(feed.next, _BATCHES_AHEAD)
 
-    async def read(self) -> Sequence[tuple[str, Batch]] | None:
-        given: list[tuple[str, Batch]] = []
+    async def read(self) -> Sequence[tuple[str, SourceItem]] | None:
+        given: list[tuple[str, SourceItem]] = []
         while not given:
-            if self._held is not None:
-                return [("out", await self._due(self._held))]
+            if self._held:
+                item = self._held[0]
+                if isinstance(item, Batch):
+                    return [("out", await self._due(item))]
+                return [("out", self._held.popleft())]
             step = await self._ahead.get()
             if step is None:
                 self._fraction = 1.0
@@ -188,25 +212,31 @@ class _ReplayReader:
             given = self._taken(step)
         return given
 
-    def _taken(self, step: Given) -> list[tuple[str, Batch]]:
+    def _taken(self, step: Given) -> list[tuple[str, SourceItem]]:
         account = self._account
         account.rows_in += step.filtered + step.rejected_rows
         account.add("filtered", step.filtered)
         account.add("rejected", step.rejected_rows)
         self._fraction = step.fraction
-        given = [] if step.rejected is None else [("rejected", step.rejected)]
-        if step.batch is not None:
-            if self._pacer is None:
-                account.rows_in += len(step.batch)
-                given.append(("out", step.batch))
-            else:
-                self._held = step.batch
+        given: list[tuple[str, SourceItem]] = []
+        if step.rejected is not None:
+            given.append(("rejected", step.rejected))
+        if self._pacer is not None:
+            self._held.extend(step.items)
+            return given
+        for item in step.items:
+            if isinstance(item, Batch):
+                account.rows_in += len(item)
+            given.append(("out", item))
         return given
 
     async def _due(self, batch: Batch) -> Batch:
         assert self._pacer is not None  # noqa: S101 - only a paced reader holds rows
         rows = await self._pacer.wait(batch)
-        self._held = None if rows == len(batch) else batch.slice(rows, len(batch))
+        if rows == len(batch):
+            self._held.popleft()
+        else:
+            self._held[0] = batch.slice(rows, len(batch))
         self._account.rows_in += rows
         return batch if rows == len(batch) else batch.slice(0, rows)
 
