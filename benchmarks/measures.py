@@ -126,4 +126,20 @@ MEASURES = (
         (Peer("Bytewax", "bytewax_flow", "map_filter", MILLION, target=1.0),),
         (TickSet(MILLION, 100),),
     ),
+    Measure(
+        "hopping",
+        "Windows of 10 s, one each second: sum, mean and highest, in memory",
+        Peer("ours", "ours", "hopping", 10 * MILLION),
+        (Peer("DuckDB SQL, own table", "duckdb_sql", "hopping", 10 * MILLION),),
+        sizes(1, 10),
+        rounds=3,
+    ),
+    Measure(
+        "sessions",
+        "Sessions that end after 20 ms of silence: sum, mean and highest, in memory",
+        Peer("ours", "ours", "sessions", 10 * MILLION),
+        (Peer("DuckDB SQL, own table", "duckdb_sql", "sessions", 10 * MILLION),),
+        sizes(1, 10),
+        rounds=3,
+    ),
 )

@@ -11,15 +11,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.answers import Bars
+from benchmarks.answers import Bars, Difference
 from benchmarks.peers.ours import bars_of_table
 from benchmarks.tasks import Task
+from benchmarks.ticks import SECOND_NS
+from benchmarks.window_answers import (
+    HOPPING,
+    SESSIONS,
+    check_windows,
+    hopping_windows,
+    sessions_of_activity,
+)
 
 _AGGREGATES = """
     arg_min(price, ts_event) AS open, max(price) AS high, min(price) AS low,
     arg_max(price, ts_event) AS close, sum(size) AS volume,
     sum(price * size) / sum(size) AS vwap, count(*) AS count
 """
+
+_FIGURES = "sum(size) AS volume, avg(price) AS level, max(price) AS high"
 
 
 class BarsInMemory(Task):
@@ -81,6 +91,35 @@ class DedupeAndBarsInMemory(BarsInMemory):
     """
 
 
+class HoppingInMemory(BarsInMemory):
+    """A table in DuckDB's memory -> windows of 10 s, one each second, as Arrow."""
+
+    query = HOPPING.format(ticks="ticks", columns=_FIGURES)
+    unit = SECOND_NS
+
+    def right(self) -> dict[str, Any]:
+        """Return the right windows."""
+        return hopping_windows(self.ticks)
+
+    def check(self, answer: Any) -> Difference:
+        """Compare the table with the right windows."""
+        columns = {name: answer[name].to_numpy() for name in answer.column_names}
+        start = columns.pop("start").astype(np.int64) * self.unit
+        columns["volume"] = columns["volume"].astype(np.float64)
+        return check_windows(self.right(), start=start, **columns)
+
+
+class SessionsInMemory(HoppingInMemory):
+    """A table in DuckDB's memory -> sessions of activity as Arrow."""
+
+    query = SESSIONS.format(ticks="ticks", columns=_FIGURES)
+    unit = 1
+
+    def right(self) -> dict[str, Any]:
+        """Return the right sessions."""
+        return sessions_of_activity(self.ticks)
+
+
 class BarsFromParquet(Task):
     """A Parquet file -> bars -> a Parquet file."""
 
@@ -116,4 +155,6 @@ TASKS = {
     "bars_arrow": BarsFromArrow,
     "dedupe_bars": DedupeAndBarsInMemory,
     "bars_parquet": BarsFromParquet,
+    "hopping": HoppingInMemory,
+    "sessions": SessionsInMemory,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("TASKS",)
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,13 @@ from benchmarks.latency.graph import GraphLatency
 from benchmarks.row_functions import check_rows, doubled, is_large
 from benchmarks.tasks import Task
 from benchmarks.ticks import SECOND_NS, symbol_names
+from benchmarks.window_answers import (
+    AGGREGATES,
+    GAP_NS,
+    check_windows,
+    hopping_windows,
+    sessions_of_activity,
+)
 
 BATCH_ROWS = 65_536
 OUT_OF_ORDER = "500ms"
@@ -111,6 +118,45 @@ class MapAndFilter(BarsInMemory):
         return check_rows(self.ticks, len(sizes), int(np.sum(sizes // SECOND_NS)))
 
 
+class HoppingInMemory(BarsInMemory):
+    """Batches in memory -> windows of 10 s, one each second -> memory."""
+
+    windows: ClassVar[dict[str, Any]] = {"size": "10s", "every": "1s"}
+
+    def graph(self) -> mdp.Dag:
+        """Return the graph to run."""
+        dag = mdp.Dag("windows")
+        ticks = dag.source(mdp.MemorySource(self.batches, out_of_order=OUT_OF_ORDER))
+        ticks.windows(AGGREGATES, **self.windows).collect(name="store")
+        return dag
+
+    def right(self) -> dict[str, Any]:
+        """Return the right windows."""
+        return hopping_windows(self.ticks)
+
+    def check(self, answer: Any) -> Difference:
+        """Compare the windows with those of DuckDB."""
+        found = mdp.Batch.concat(_collected(answer))
+        return check_windows(
+            self.right(),
+            found["symbol"],
+            found["ts_open"],
+            found["volume"] // SECOND_NS,
+            found["level"] / SECOND_NS,
+            found["high"] / SECOND_NS,
+        )
+
+
+class SessionsInMemory(HoppingInMemory):
+    """Batches in memory -> sessions that end after 20 ms of silence -> memory."""
+
+    windows: ClassVar[dict[str, Any]] = {"gap": f"{GAP_NS}ns"}
+
+    def right(self) -> dict[str, Any]:
+        """Return the right sessions."""
+        return sessions_of_activity(self.ticks)
+
+
 class BarsFromParquet(Task):
     """A Parquet file -> bars -> a Parquet file, as `mdp bars` does it."""
 
@@ -145,5 +191,7 @@ TASKS = {
     "dedupe_bars": DedupeAndBarsInMemory,
     "latency": GraphLatency,
     "map_filter": MapAndFilter,
+    "hopping": HoppingInMemory,
+    "sessions": SessionsInMemory,
     "bars_parquet": BarsFromParquet,
 }

@@ -36,8 +36,10 @@ SCHEMA = TRADE.only(["ts_event", "symbol", "size"])
 
 FIGURES = ("values", "n", "sum", "first", "last", "most", "least", "mean")
 
-near_times = st.integers(-60, 60)
+near_times = st.one_of(st.integers(-12, 12), st.integers(-60, 60))
 far_times = st.one_of(
+    near_times,
+    near_times,
     near_times,
     st.integers(-(2**62), -(2**62) + 40),
     st.integers(2**62, 2**62 + 40),
@@ -53,7 +55,8 @@ latenesses = st.sampled_from([0, 0, 1, 5, 40])
 @st.composite
 def row_lists(draw: st.DrawFn, times: st.SearchStrategy[int] = far_times) -> list[Row]:
     """Return rows, each with a value of its own."""
-    made = draw(st.lists(st.tuples(times, st.sampled_from("ABC")), max_size=40))
+    # Mostly of one symbol and close together, so that rows meet at the edges of windows.
+    made = draw(st.lists(st.tuples(times, st.sampled_from("AAB")), max_size=40))
     return [Row(time, symbol, 1 + 7 * number) for number, (time, symbol) in enumerate(made)]
 
 
@@ -75,6 +78,7 @@ class Driver:
         self.given: list[tuple[Any, ...]] = []
         self.late: list[Row] = []
         self.outside: list[Row] = []
+        self.reached = TIME_MIN
 
     def made(self) -> Any:
         aggregates = {
@@ -107,6 +111,7 @@ class Driver:
         self.account.rows_in += len(batch)
         self.take(self.operator.process(batch))
         self.take(self.operator.advance(batch.watermark))
+        self.reached = max(self.reached, self.operator.output_watermark(batch.watermark))
 
     def take(self, outputs: Outputs) -> None:
         for port, batch in outputs:
@@ -117,6 +122,7 @@ class Driver:
                 rows += map(Row, columns["ts_event"], names, columns["size"])
                 continue
             self.account.rows_out += len(batch)
+            self.check_progress(batch)
             if self.settings.get("sliding"):
                 words: tuple[str, ...] = ("ts_event", "size", *FIGURES)
                 self.given += zip(names, *(columns[word] for word in words), strict=True)
@@ -125,6 +131,16 @@ class Driver:
             rest = (columns[word] for word in (*words, "revision", "is_final"))
             ops = columns.get("op", [1] * len(names))
             self.given += zip(names, *rest, ops, strict=True)
+
+    def check_progress(self, batch: Batch) -> None:
+        """See that no row is below a watermark that was told before it."""
+        progress = batch.progress
+        assert progress is not None
+        marks = progress.watermarks(batch.times).tolist()
+        for time, mark in zip(batch.times.tolist(), marks, strict=True):
+            assert time >= self.reached
+            self.reached = max(self.reached, mark)
+        self.reached = max(self.reached, progress.end)
 
     def restart(self) -> None:
         """Go on with a fresh operator that has the state of this one."""

@@ -197,7 +197,7 @@ def sessions(rows: list[Row], marks: Watermarks, gap: int, lateness: int) -> Out
         for key in old.keys() - now:
             if times_given.get(key):
                 # Its rows are in another session now.
-                out.append(Given(*key, key[1], (), times_given.pop(key), True, 1))
+                out.append(Given(*key, old[key], (), times_given.pop(key), True, 1))
             times_given.pop(key, None)
         if end <= mark:
             give(row.symbol, run, final=False, again=True)

@@ -188,7 +188,7 @@ def _revise(slot, place, watermark, grid, meta, slots, arena, program, out, gath
         if given and retract and end <= watermark:
             give(slot, place + 1, high, -1, start, end, given - 1, 0, RETRACT, due, tables)
         elif given and not retract and grid[GRID_MODE] != MODE_FINAL:
-            give_nothing(slot, start, start, given, due, meta, program, arena, out)
+            give_nothing(slot, start, end, given, due, meta, program, arena, out)
     # What was given under the start that stays.
     given = arena[low, ROW_MARK] if low < place else 0
     start = arena[low, ROW_TIME]

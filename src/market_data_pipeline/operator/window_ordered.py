@@ -123,9 +123,9 @@ class OrderedWindowsOperator:
         account.add("incomplete", incomplete)
         account.add("aggregated", dropped - incomplete)
         account.created += len(given)
-        return [("out", self._batch(rows, given, gathered))] if len(given) else []
+        return [("out", self._batch(rows, given, gathered, batch.watermark))] if len(given) else []
 
-    def _batch(self, rows: WindowRows, given: Int64s, gathered: Int64s) -> Batch:
+    def _batch(self, rows: WindowRows, given: Int64s, gathered: Int64s, reached: int) -> Batch:
         columns: dict[str, Column] = rows.key_columns(given[:, output.OUT_SLOT])
         columns["ts_open"] = column_of(given, output.OUT_START)
         columns["ts_close"] = ends = column_of(given, output.OUT_END)
@@ -133,7 +133,7 @@ class OrderedWindowsOperator:
         columns["is_final"] = np.ones(len(given), np.bool_)
         columns["revision"] = np.zeros(len(given), np.int64)
         # Rows of the same instant may follow, and no earlier ones.
-        end = max(self.output_watermark(self._reorder.watermark), int(ends[-1]))
+        end = max(self.output_watermark(reached), int(ends[-1]))
         return Batch(
             self._schema, columns, self._context.symbols, Progress(int(ends[0]), 0, end, ends)
         )

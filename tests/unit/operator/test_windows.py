@@ -191,7 +191,7 @@ def test_session_that_a_late_row_joins_to_an_earlier_one_is_given_empty() -> Non
     assert _listed(outputs, *names)[:5] == [
         (0, 5, 1, 0, 0, False),
         (8, 13, 1, 0, 0, False),
-        (8, 8, 0, UNDEFINED, 1, True),
+        (8, 13, 0, UNDEFINED, 1, True),
         (0, 13, 3, 0, 1, False),
         (19, 24, 1, 0, 0, False),
     ]
