@@ -37,6 +37,23 @@ class Numbers:
     def gap_of(self, position: int) -> set[int] | None:
         return next((gap for gap, _ in self.gaps if position in gap), None)
 
+    def runs(self) -> list[list[int]]:
+        """Return the numbers of each stretch that is open, oldest first."""
+        found: list[list[int]] = []
+        for gap, _ in self.gaps:
+            for place, position in enumerate(sorted(gap)):
+                if place and found[-1][-1] == position - 1:
+                    found[-1].append(position)
+                else:
+                    found.append([position])
+        return found
+
+    def drop_oldest(self) -> None:
+        run = self.runs()[0]
+        self.floor = run[-1]
+        for gap, _ in self.gaps:
+            gap.difference_update(run)
+
     @property
     def open(self) -> int:
         return sum(len(gap) for gap, _ in self.gaps)
@@ -54,8 +71,10 @@ class Oracle:
         ttl: int,
         forget: int,
         day: int | None = None,
+        most: int = 10_000,
     ) -> None:
-        self.day = day
+        self.day, self.most = day, most
+        self.guessed = False
         self.before = -(10**30)
         self.reset, self.first, self.wrap = reset, first, wrap
         self.ttl, self.forget = ttl, forget
@@ -93,11 +112,18 @@ class Oracle:
             self.now = self.old = None
         if self.now is None:
             self.old, self.highest, self.restarted = None, time, self.opened(time)
-            return self.begin(row, time, number, restart=False)
+            return self.limited(self.begin(row, time, number, restart=False))
         for numbers in filter(None, (self.now, self.old)):
             numbers.forget(watermark)
         missing = self.judge(row, time, number)
         self.highest = max(self.highest, time)
+        return self.limited(missing)
+
+    def limited(self, missing: int | None) -> int | None:
+        both = [numbers for numbers in (self.old, self.now) if numbers is not None]
+        for numbers in both:
+            while numbers.open and sum(len(each.runs()) for each in both) > self.most:
+                numbers.drop_oldest()
         return missing
 
     def opened(self, time: int) -> int:
@@ -109,7 +135,7 @@ class Oracle:
         position = self.near(number, now)
         if self.day is not None:
             if self.opened(time) > self.opened(self.highest):
-                self.old, self.before = now, self.restarted
+                self.old, self.before, self.guessed = now, self.restarted, False
                 self.restarted = self.opened(time)
                 return self.begin(row, time, number, restart=True)
             if time < self.restarted:
@@ -121,7 +147,8 @@ class Oracle:
             return self.place(row, time, number, position, now)
         if old is not None and time < self.restarted:
             return self.place(row, time, number, self.near(number, old), old)
-        if old is not None and position > now.last and self.near(number, old) == old.last + 1:
+        on = old is not None and self.guessed and self.near(number, old) == old.last + 1
+        if on and old is not None and position > now.last:
             self.told.append((row, "resumed", number, None, None, -now.open))
             self.now, self.old, gone = old, None, now.open
             old.last += 1
@@ -131,6 +158,7 @@ class Oracle:
             allowed = False
         if position <= now.last and time > self.highest and allowed:
             self.old, self.before, self.restarted = now, self.restarted, time
+            self.guessed = True
             return self.begin(row, time, number, restart=True)
         return self.place(row, time, number, position, now)
 
@@ -242,6 +270,7 @@ def _dicts(batch: Batch) -> list[dict[str, Any]]:
     ttl=st.integers(1, 40),
     forget=st.integers(1, 80),
     bound=st.integers(0, 20),
+    most=st.sampled_from([1, 2, 3, 10_000]),
     cuts=st.lists(st.integers(0, 60), max_size=5),
     restart=st.integers(0, 6),
 )
@@ -254,6 +283,7 @@ def test_missing_rows_are_those_of_the_oracle(
     ttl: int,
     forget: int,
     bound: int,
+    most: int,
     cuts: list[int],
     restart: int,
 ) -> None:
@@ -261,7 +291,12 @@ def test_missing_rows_are_those_of_the_oracle(
     if steady:  # event times that go up, as of a feed without disorder
         rows = [(2 * i + row[0] % 3, *row[1:]) for i, row in enumerate(rows)]
     component = SequenceTracker(
-        reset=reset, first=first, wrap=wrap, ttl=f"{ttl}ns", forget=f"{forget}ns"
+        reset=reset,
+        first=first,
+        wrap=wrap,
+        ttl=f"{ttl}ns",
+        forget=f"{forget}ns",
+        most_gaps=most,
     )
     columns = {
         "ts_event": [row[0] for row in rows],
@@ -271,7 +306,8 @@ def test_missing_rows_are_those_of_the_oracle(
     }
     batches = batches_of(columns, cuts=cuts, bound=bound)
     out, duplicates, told, context = found(batches, component, restart)
-    right = expected(*(rows, bound), reset=reset, first=first, wrap=wrap, ttl=ttl, forget=forget)
+    spans = {"ttl": ttl, "forget": forget, "most": most}
+    right = expected(rows, bound, reset=reset, first=first, wrap=wrap, **spans)
     assert out == right[0]
     assert duplicates == right[1]
     assert told == [(symbol, (-1, *record[1:])) for symbol, record in right[2]]

@@ -12,7 +12,7 @@ __all__ = (
     "chain_free_nodes",
     "fill_position",
     "forget_all",
-    "forget_expired",
+    "trim_gaps",
     "gap_of",
     "missing_in",
     "open_gap",
@@ -28,9 +28,11 @@ from numba import njit
 from market_data_pipeline.kernels.sequence_layout import (
     AFTER,
     BEFORE,
+    CURRENT,
     EXPIRES,
     FIRST_POS,
     FLOOR,
+    FORMER,
     HEAD,
     LAST_POS,
     NEWER,
@@ -108,28 +110,29 @@ def forget_all(
 @njit(
     numba.void(
         *(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1]),
-        *(numba.int64, numba.int64, numba.int64),
+        *(numba.int64, numba.int64),
     ),
     cache=True,
     nogil=True,
 )
-def forget_expired(
+def trim_gaps(
     nodes: npt.NDArray[np.int64],
     pool: npt.NDArray[np.int64],
     state: npt.NDArray[np.int64],
-    base: int,
     watermark: int,
     limit: int,
 ) -> None:
-    """Forget the oldest gaps, as long as they are expired or too many.
+    """Forget the gaps of both sequences that are expired, then the oldest that are too many.
 
     Below a gap that was forgotten nobody knows any more what was seen.
     """
-    # Gaps are listed in the order in which they expire.
-    while state[base + TAIL] >= 0 and (
-        nodes[state[base + TAIL], EXPIRES] <= watermark or state[OPEN] > limit
-    ):
-        _forget_oldest(nodes, pool, state, base)
+    for base in (FORMER, CURRENT):
+        # Gaps are listed in the order in which they expire.
+        while state[base + TAIL] >= 0 and nodes[state[base + TAIL], EXPIRES] <= watermark:
+            _forget_oldest(nodes, pool, state, base)
+    for base in (FORMER, CURRENT):
+        while state[base + TAIL] >= 0 and state[OPEN] > limit:
+            _forget_oldest(nodes, pool, state, base)
 
 
 @njit(

@@ -14,10 +14,10 @@ from numba import njit
 from market_data_pipeline.kernels.gap_lists import (
     fill_position,
     forget_all,
-    forget_expired,
     gap_of,
     missing_in,
     open_gap,
+    trim_gaps,
 )
 from market_data_pipeline.kernels.sequence_layout import (
     AFTER,
@@ -50,6 +50,8 @@ _INT32S = numba.types.Array(numba.int32, 1, "C", readonly=True)
 
 _MAX: Final = int(np.iinfo(np.int64).max)
 _MIN: Final = int(np.iinfo(np.int64).min)
+_GUESSED: Final = 1
+_CERTAIN: Final = 2
 _FAR: Final = 2**62
 """Beyond this a number is taken for none, so that no difference leaves 64 bits."""
 
@@ -205,6 +207,7 @@ def follow_numbers(
         kind = 0
         restart = _MIN
         resumed = False
+        certain = False  # a session began
         stray = False  # of a session of which nothing is known
         base = CURRENT
         position = number
@@ -219,9 +222,11 @@ def follow_numbers(
             state[FORMER + TAIL] = -1
             state[HAS_FORMER] = 0
         else:
+            trim_gaps(nodes, pool, state, watermark, most_open)
             position = _position(number, state[CURRENT + LAST], wrap)
             if time >= state[EDGE]:
                 kind = RESET
+                certain = True
                 restart = edges[np.searchsorted(edges, time, side="right") - 1]
             elif edges.size > 0 and time < state[RESTART]:
                 stray = state[HAS_FORMER] == 0 or time < state[FORMER_RESTART]
@@ -232,13 +237,16 @@ def follow_numbers(
                 # Which of the two sequences does it belong to?
                 node = -1
                 if position <= state[CURRENT + LAST]:
-                    forget_expired(nodes, pool, state, CURRENT, watermark, most_open)
                     node = gap_of(nodes, state, CURRENT, position)
                 if node < 0 and state[HAS_FORMER] != 0:
                     former = _position(number, state[FORMER + LAST], wrap)
                     if time < state[RESTART]:
                         base, position = FORMER, former
-                    elif former == state[FORMER + LAST] + 1 and position > state[CURRENT + LAST]:
+                    elif (
+                        state[HAS_FORMER] == _GUESSED
+                        and former == state[FORMER + LAST] + 1
+                        and position > state[CURRENT + LAST]
+                    ):
                         # The former sequence goes on: what came between was no restart.
                         gone = missing_in(nodes, state, CURRENT)
                         forget_all(nodes, pool, state, CURRENT)
@@ -283,7 +291,7 @@ def follow_numbers(
                 forget_all(nodes, pool, state, FORMER)
                 for k in range(5):
                     state[FORMER + k] = state[CURRENT + k]
-                state[HAS_FORMER] = 1
+                state[HAS_FORMER] = _CERTAIN if certain else _GUESSED
                 state[FORMER_RESTART] = state[RESTART]
                 state[RESTART] = restart
             start = first_number if _MIN < first_number < number else number
@@ -302,7 +310,7 @@ def follow_numbers(
             if gone > 0:
                 expires = _later(state[HIGHEST], ttl)
                 open_gap(nodes, pool, state, CURRENT, start, number - 1, before, time, expires)
-                forget_expired(nodes, pool, state, FORMER, watermark, most_open)
+                trim_gaps(nodes, pool, state, watermark, most_open)
             if gone > 0 or kind == RESET:
                 first_gone, last_gone = (start, number - 1) if gone > 0 else (_MAX, _MAX)
                 _tell(
@@ -371,12 +379,10 @@ def follow_numbers(
                         time,
                         expires,
                     )
-                    forget_expired(nodes, pool, state, FORMER, watermark, most_open)
-                    forget_expired(nodes, pool, state, CURRENT, watermark, most_open)
+                    trim_gaps(nodes, pool, state, watermark, most_open)
             state[base + LAST] = position
             state[base + LAST_TIME] = time
         else:
-            forget_expired(nodes, pool, state, base, watermark, most_open)
             node = gap_of(nodes, state, base, position)
             if node >= 0:
                 missing[row] = -1
@@ -394,8 +400,7 @@ def follow_numbers(
                 )
                 told += 1
                 fill_position(nodes, pool, state, base, node, position)
-                forget_expired(nodes, pool, state, FORMER, watermark, most_open)
-                forget_expired(nodes, pool, state, CURRENT, watermark, most_open)
+                trim_gaps(nodes, pool, state, watermark, most_open)
             elif position > state[base + FLOOR] and dropping != 0:
                 keep[row] = False
                 duplicates += 1

@@ -73,6 +73,8 @@ OPEN: Final = 4
 CURRENT: Final = 5
 FORMER: Final = 10
 HAS_FORMER: Final = 15
+"""Word of the state: 0 without a former sequence, 1 if a number said that another began,
+2 if a session did."""
 FORMER_RESTART: Final = 16
 # Words of one sequence, from `CURRENT` or `FORMER` on. Positions are numbers that go on
 # past a wrap.

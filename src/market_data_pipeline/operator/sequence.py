@@ -80,8 +80,8 @@ class SequenceTracker:
     highest one before.
 
     With a `calendar`, sequences begin anew with the first row at or after the open of each
-    session, whatever its number; rows between two sessions belong to the one before. Rows
-    of a session before the last two are out of sequence.
+    session, whatever its number and however they go on; rows between two sessions belong to
+    the one before. Rows of a session before the last two are out of sequence.
 
     Several inputs are read as one, so a second source with the rows that are missing is
     spliced in by reading both: `from: [live, backfill]`.

@@ -165,6 +165,14 @@ def test_sequence_begins_anew_with_each_session() -> None:
     assert Run([3, 4], times=times, calendar=hours).told[0][:2] == ("out_of_sequence", 4)
 
 
+def test_numbers_that_happen_to_go_on_from_yesterday_are_a_gap_of_today() -> None:
+    """A session that began is certain, whatever number comes."""
+    hours = {"timezone": "UTC", "open": "08:00", "close": "16:00", "days": "mon-fri"}
+    times = [3_600 * UNIT * h for h in (9, 33, 34)]
+    run = Run([7, 2, 8], times=times, calendar=hours)
+    assert run.passed == [(7, 0), (2, 0), (8, 5)]
+
+
 def test_rows_older_than_a_restart_fill_gaps_of_the_sequence_before() -> None:
     """They do not disturb the numbers that count now."""
     run = Run([7, 9, 1, 8, 2], times=[70, 90, 100, 80, 110])
