@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Column
+from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.kernels.key_chains import link_rows
 from market_data_pipeline.operator.held_rows import HeldRows, by_time
 from market_data_pipeline.operator.join_keys import JoinKeys
@@ -109,8 +109,7 @@ class RightRows(ABC):
         """
         forgotten = 0
         self._held.advance(watermark)
-        limit = watermark if watermark == TIME_MAX else max(watermark - 1, TIME_MIN)
-        for batch in self._held.due(limit):
+        for batch in self._held.due(watermark):
             if not self._pool.fits(len(batch)):
                 forgotten += self._forget(low, len(batch))
             self._pool.add(batch)
