@@ -38,6 +38,7 @@ Exit codes:
 \b
 Examples:
   mdp bars ticks.parquet --every 1s -o bars.parquet
+  mdp bars ticks.parquet --every 500tick -o bars.parquet
   mdp bars 'data/*.csv.gz' --every 1min --column price=px --symbol ESZ5 -o bars.duckdb
   mdp bars forex/oanda/tick/eurusd/20140506_quote.zip --every 1s -o bars.csv --json
 """
@@ -45,7 +46,18 @@ Examples:
 
 @click.command(epilog=_EPILOG, short_help="Turn files of trades or quotes into bars.")
 @input_options
-@click.option("--every", required=True, metavar="DURATION", help="Width of a bar, as 1s or 5min.")
+@click.option(
+    "--every",
+    required=True,
+    metavar="BARS",
+    help="What closes a bar: 1s, 5min; 500tick, 10000vol, 1e6val; 100tick_imbalance, "
+    "1000vol_run; 0.5range, 1renko; or AAPL.XNAS-5-MINUTE-LAST.",
+)
+@click.option(
+    "--price",
+    type=click.Choice(["last", "bid", "ask", "mid"]),
+    help="Make bars of this price: last of trades, or bid, ask or mid of quotes.",
+)
 @click.option(
     "-o",
     "--output",
@@ -93,6 +105,7 @@ def command(
     inputs: tuple[str, ...],
     settings: ReadSettings,
     every: str,
+    price: str | None,
     output: str,
     table: str,
     overwrite: bool,  # noqa: FBT001
@@ -122,7 +135,7 @@ def command(
     with naming_options():
         source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
         final = {} if lateness == "0s" else {"lateness": lateness, "revisions": "final"}
-        bars = find("operator", "bars")(every=every, calendar=calendar, **final)
+        bars = find("operator", "bars")(every=every, price=price, calendar=calendar, **final)
         sink = sink_for(output, overwrite=overwrite, prices=prices, table=table)
     dag = Dag("bars")
     dag.add(source, name="input")

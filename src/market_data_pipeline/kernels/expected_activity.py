@@ -78,17 +78,14 @@ def next_sign(base, price, side, slots):
     The side decides if it is known, else the tick rule: the sign of the last change of
     price (Lopez de Prado, section 2.3.2.1).
     """
+    # Sums of comparisons and no branches: which way the price goes cannot be guessed.
+    previous = slots[base + np.uint64(PREVIOUS)]
+    change = np.int64(price > previous) - np.int64(price < previous)
+    change *= slots[base + np.uint64(STARTED)]
     sign = slots[base + np.uint64(SIGN)]
-    if side == _BOUGHT:
-        sign = np.int64(1)
-    elif side == _SOLD:
-        sign = np.int64(-1)
-    elif slots[base + np.uint64(STARTED)]:
-        previous = slots[base + np.uint64(PREVIOUS)]
-        if price > previous:
-            sign = np.int64(1)
-        elif price < previous:
-            sign = np.int64(-1)
+    sign = change if change != 0 else sign
+    known = np.int64(side == _BOUGHT) - np.int64(side == _SOLD)
+    sign = known if known != 0 else sign
     slots[base + np.uint64(SIGN)] = sign
     slots[base + np.uint64(PREVIOUS)] = price
     slots[base + np.uint64(STARTED)] = 1

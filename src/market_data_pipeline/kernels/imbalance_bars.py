@@ -72,13 +72,13 @@ def imbalance_bars(first, times, codes, prices, sizes, sides, missing, meta, slo
         sign = next_sign(base, price, sides[i] if sided else np.uint8(0), slots)
         word = base + np.uint64(SUM_A)
         low, high = add_tick(word, what, sign, price, size, slots)
-        if high < 0:
-            low = -low
-            high = ~high + (1 if low == 0 else 0)
         if adapts:
             threshold_low = slots[base + np.uint64(THRESHOLD)]
             threshold_high = slots[base + np.uint64(THRESHOLD + 1)]
-        if is_at_least(low, high, threshold_low, threshold_high):
+        # A sum below zero is as far from it as the threshold iff its negative is at least it.
+        if is_at_least(low, high, threshold_low, threshold_high) or is_at_least(
+            -low, ~high + np.int64(low == 0), threshold_low, threshold_high
+        ):
             if adapts:
                 expect(base, 1, slots, meta)
             for word in range(2):

@@ -29,7 +29,6 @@ from market_data_pipeline.kernels.activity_slots import (
 from market_data_pipeline.kernels.expected_activity import (
     META_SPAN,
     SUM_A,
-    SUM_B,
     THRESHOLD,
     add_tick,
     expect,
@@ -71,12 +70,9 @@ def run_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, ou
         if gaps:
             slots[base + np.uint64(MISSING)] += missing[i]
         sign = next_sign(base, price, sides[i] if sided else np.uint8(0), slots)
-        low = np.int64(0)
-        high = np.int64(0)
-        if sign > 0:
-            low, high = add_tick(base + np.uint64(SUM_A), what, sign, price, size, slots)
-        elif sign < 0:
-            low, high = add_tick(base + np.uint64(SUM_B), what, -sign, price, size, slots)
+        # Which side it is cannot be guessed, so it picks a word and no branch.
+        word = base + np.uint64(SUM_A) + np.uint64(2) * np.uint64(sign < 0)
+        low, high = add_tick(word, what, abs(sign), price, size, slots)
         if adapts:
             threshold_low = slots[base + np.uint64(THRESHOLD)]
             threshold_high = slots[base + np.uint64(THRESHOLD + 1)]
