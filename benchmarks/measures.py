@@ -6,6 +6,7 @@ __all__ = ("MEASURES", "Measure", "Peer", "sizes")
 
 from dataclasses import dataclass
 
+from benchmarks.kinds import KINDS, Kind
 from benchmarks.ticks import TickSet
 
 MILLION = 1_000_000
@@ -56,6 +57,19 @@ class Measure:
 def sizes(*millions: int) -> tuple[TickSet, ...]:
     """Return sets of so many million rows, each with few and with many symbols."""
     return tuple(TickSet(m * MILLION, symbols) for symbols in (100, 5_000) for m in millions)
+
+
+def _of_kind(kind: Kind) -> Measure:
+    peers = [Peer("numba kernel alone", "kinds_kernel", kind.name, target=0.7)]
+    if kind.nautilus is not None:
+        peers.append(Peer("NautilusTrader", "nautilus_bars", kind.name, MILLION, target=10.0))
+    return Measure(
+        f"kinds: {kind.name}",
+        f"`{kind.every}` bars of sorted trades, in memory, batches of 65,536 rows",
+        Peer("ours", "kinds_ours", kind.name),
+        tuple(peers),
+        (TickSet(MILLION, 100), TickSet(10 * MILLION, 100)),
+    )
 
 
 MEASURES = (
@@ -142,4 +156,5 @@ MEASURES = (
         sizes(1, 10),
         rounds=3,
     ),
+    *(_of_kind(kind) for kind in KINDS),
 )

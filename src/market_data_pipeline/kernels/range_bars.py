@@ -26,7 +26,7 @@ from market_data_pipeline.kernels.activity_slots import (
 )
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True)
+@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
 def range_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; close a bar with the row that brings high minus low to the threshold.
 

@@ -36,7 +36,7 @@ _BOTTOM = OWN + 1
 _STARTED = OWN + 2
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True)
+@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
 def renko_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; give a brick for each height that the price is beyond the brick before.
 

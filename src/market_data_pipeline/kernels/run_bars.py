@@ -36,7 +36,7 @@ from market_data_pipeline.kernels.expected_activity import (
 )
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True)
+@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
 def run_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):
     """Take rows; close a bar with the row that brings bought or sold to the threshold.
 

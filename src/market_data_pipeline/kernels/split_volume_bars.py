@@ -29,7 +29,7 @@ from market_data_pipeline.kernels.activity_slots import (
 )
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True)
+@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
 def split_volume_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; a row fills the bar under way, then whole bars, and begins another.
 

@@ -32,7 +32,7 @@ from market_data_pipeline.kernels.activity_slots import (
 from market_data_pipeline.kernels.int128 import add_product
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True)
+@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
 def threshold_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; close a bar with the row that brings it to the threshold.
 
