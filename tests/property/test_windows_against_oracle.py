@@ -357,7 +357,12 @@ def test_windows_of_so_many_rows_are_those_of_the_oracle(
 
 
 @given(
-    row_lists(), cuts, bounds, st.integers(0, 25), st.sampled_from([0, 3, 9]), st.integers(0, 9)
+    row_lists(near_times),
+    cuts,
+    bounds,
+    st.integers(0, 12),
+    st.sampled_from([0, 3, 9]),
+    st.integers(0, 9),
 )
 def test_sliding_windows_are_those_of_the_oracle(
     rows: list[Row], at: list[int], bound: int, size: int, ttl: int, stop: int

@@ -7,18 +7,7 @@ nanoseconds; those near the ends of the range are capped, never wrapped round.
 
 from __future__ import annotations
 
-__all__ = (
-    "GRID_EVERY",
-    "GRID_LATENESS",
-    "GRID_MODE",
-    "GRID_ORIGIN",
-    "GRID_SIZE",
-    "MODE_FINAL",
-    "MODE_RETRACT",
-    "MODE_UPSERT",
-    "resume_fixed",
-    "take_fixed",
-)
+__all__ = ("resume_fixed", "take_fixed")
 
 from numba import int64, njit, types
 
@@ -52,17 +41,16 @@ from market_data_pipeline.kernels.row_store import (
     room_for_row,
     subtract_capped,
 )
+from market_data_pipeline.kernels.window_grid import (
+    GRID_EVERY,
+    GRID_LATENESS,
+    GRID_MODE,
+    GRID_ORIGIN,
+    GRID_SIZE,
+    MODE_FINAL,
+    MODE_RETRACT,
+)
 from market_data_pipeline.kernels.window_output import ASSERT, RETRACT, give, gives_room
-
-GRID_ORIGIN = 0  # 0 <= origin < every
-GRID_SIZE = 1
-GRID_EVERY = 2
-GRID_LATENESS = 3
-GRID_MODE = 4
-
-MODE_UPSERT = 0
-MODE_RETRACT = 1
-MODE_FINAL = 2
 
 _INTS = types.Array(int64, 1, "C", readonly=True)
 _TABLE = types.Array(int64, 2, "C")

@@ -11,13 +11,6 @@ __all__ = ("resume_sessions", "take_sessions")
 
 from numba import int64, njit, types
 
-from market_data_pipeline.kernels.fixed_windows import (
-    GRID_LATENESS,
-    GRID_MODE,
-    GRID_SIZE,
-    MODE_FINAL,
-    MODE_RETRACT,
-)
 from market_data_pipeline.kernels.row_store import (
     ALL_TAKEN,
     FINAL,
@@ -46,6 +39,13 @@ from market_data_pipeline.kernels.row_store import (
     push_due,
     room_for_row,
     subtract_capped,
+)
+from market_data_pipeline.kernels.window_grid import (
+    GRID_LATENESS,
+    GRID_MODE,
+    GRID_SIZE,
+    MODE_FINAL,
+    MODE_RETRACT,
 )
 from market_data_pipeline.kernels.window_output import (
     ASSERT,

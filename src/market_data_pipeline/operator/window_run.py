@@ -15,9 +15,8 @@ from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import duration_ns
 from market_data_pipeline.errors import SnapshotError
-from market_data_pipeline.kernels import fixed_windows as fixed
 from market_data_pipeline.kernels import row_store as store
-from market_data_pipeline.kernels import session_windows as session
+from market_data_pipeline.kernels import window_grid
 from market_data_pipeline.kernels import window_output as output
 from market_data_pipeline.operator.window_columns import WindowColumns, column_of
 from market_data_pipeline.operator.window_rows import WindowRows
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 Int64s = npt.NDArray[np.int64]
 
 _MODES: Final = {
-    "upsert": fixed.MODE_UPSERT,
-    "retract": fixed.MODE_RETRACT,
-    "final": fixed.MODE_FINAL,
+    "upsert": window_grid.MODE_UPSERT,
+    "retract": window_grid.MODE_RETRACT,
+    "final": window_grid.MODE_FINAL,
 }
 _NO_TIMES: Final = np.empty(0, np.int64)
 
@@ -58,6 +57,7 @@ class WindowsOperator:
             ],
             np.int64,
         )
+        self._kernel, self._resume = _kernels(sessions=bool(self._gap))
         self._columns = WindowColumns(settings, context, whole=False)
         self._schema = Schema("window", ())
         self._table = None if settings.calendar is None else SessionTable(settings.calendar)
@@ -145,7 +145,7 @@ class WindowsOperator:
             keys, values = rows.keys_of(batch), rows.values_of(batch)
         meta = rows.meta
         meta[store.META_LATE] = meta[store.META_OUTSIDE] = meta[store.META_DROPPED] = 0
-        take: Any = session.take_sessions if self._gap else fixed.take_fixed
+        take = self._kernel
         sessions = () if self._gap else (opens, closes)
 
         def call(first: int) -> tuple[int, int]:
@@ -232,7 +232,7 @@ class WindowsOperator:
         rows.load(snapshot, scalars["watermark"])
         self._context.account.held += len(snapshot.keyed["rows"])
         if self._gap:
-            session.resume_sessions(self._grid, rows.meta, rows.slots, rows.arena, rows.heap)
+            self._resume(self._grid, rows.meta, rows.slots, rows.arena, rows.heap)
         else:
             opens = closes = _NO_TIMES
             if self._table is not None:
@@ -240,7 +240,7 @@ class WindowsOperator:
                 if len(times):
                     self._table.cover(int(times.min()), int(times.max()))
                 opens, closes = _intervals(self._table)
-            fixed.resume_fixed(
+            self._resume(
                 *(self._grid, opens, closes, rows.meta, rows.slots, rows.arena, rows.heap)
             )
 
@@ -253,3 +253,14 @@ def _intervals(table: SessionTable) -> tuple[Int64s, Int64s]:
     """Return opens and closes, at least one: a kernel takes none for no calendar."""
     never = np.array([TIME_MAX], np.int64)
     return (table.opens, table.closes) if len(table.opens) else (never, never)
+
+
+def _kernels(*, sessions: bool) -> tuple[Any, Any]:
+    """Return the kernels that take rows and that go on; those not needed are not compiled."""
+    if sessions:
+        from market_data_pipeline.kernels.session_windows import resume_sessions, take_sessions
+
+        return take_sessions, resume_sessions
+    from market_data_pipeline.kernels.fixed_windows import resume_fixed, take_fixed
+
+    return take_fixed, resume_fixed
