@@ -266,3 +266,32 @@ def test_bars_of_real_quotes_equal_the_reference(mdp: Mdp, data_dir: Path, tmp_p
         assert (int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 1000 == int(theirs[0])
         prices = [*theirs[1:5], *theirs[6:10]]
         assert [float(price) for price in ours[3:11]] == [float(price) for price in prices]
+
+
+@pytest.mark.usefixtures("ticks")
+def test_bars_of_every_kind(mdp: Mdp, tmp_path: Path) -> None:
+    """Rows of bars that the end of input cuts off are counted as unfinished."""
+    shown = mdp("bars ticks.csv --every 3tick -o bars.csv --json")
+    assert (shown.code, shown.err) == (0, "")
+    assert (tmp_path / "bars.csv").read_text().splitlines()[1:] == [
+        "A,2024-05-06T09:30:00.100000000Z,2024-05-06T09:30:00.900000000Z,"
+        "1.5,1.75,1.25,1.75,4.0,1.5,3,true,0,0,,0,1,live,"
+    ]
+    bars = next(row for row in shown.json["ledger"] if row["node"] == "bars")
+    assert (bars["unfinished"], bars["late"], bars["aggregated"]) == (1, 1, 3)
+
+
+@pytest.mark.usefixtures("ticks")
+def test_what_names_no_bars_is_a_usage_error(mdp: Mdp) -> None:
+    """It names the nearest that does."""
+    shown = mdp("bars ticks.csv --every 3tik -o bars.csv")
+    assert shown.code == 2
+    assert "did you mean `3tick`?" in shown.err
+
+
+@pytest.mark.usefixtures("ticks")
+def test_a_price_that_trades_do_not_have_is_a_usage_error(mdp: Mdp) -> None:
+    """Nothing is run."""
+    shown = mdp("bars ticks.csv --every 3tick --price mid -o bars.csv")
+    assert shown.code == 2
+    assert "`bars` needs `bid_price`, which is not there" in shown.err

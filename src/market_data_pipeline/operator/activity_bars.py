@@ -416,7 +416,7 @@ def _what(kind: BarKind) -> int:
     return layout.WHAT_VOLUME if kind in of_volume else layout.WHAT_VALUE
 
 
-def _kernel_of(kind: BarKind, *, split: bool) -> Callable[..., Any]:
+def _kernel_of(kind: BarKind, *, split: bool) -> Any:
     if split:
         from market_data_pipeline.kernels.split_volume_bars import split_volume_bars
 
