@@ -273,10 +273,11 @@ def test_bars_of_every_kind(mdp: Mdp, tmp_path: Path) -> None:
     """Rows of bars that the end of input cuts off are counted as unfinished."""
     shown = mdp("bars ticks.csv --every 3tick -o bars.csv --json")
     assert (shown.code, shown.err) == (0, "")
-    assert (tmp_path / "bars.csv").read_text().splitlines()[1:] == [
+    bar = (
         "A,2024-05-06T09:30:00.100000000Z,2024-05-06T09:30:00.900000000Z,"
         "1.5,1.75,1.25,1.75,4.0,1.5,3,true,0,0,,0,1,live,"
-    ]
+    )
+    assert (tmp_path / "bars.csv").read_text().splitlines()[1:] == [bar]
     bars = next(row for row in shown.json["ledger"] if row["node"] == "bars")
     assert (bars["unfinished"], bars["late"], bars["aggregated"]) == (1, 1, 3)
 
