@@ -7,6 +7,7 @@ __all__ = ("ManualClock", "Pause", "ScriptedSource", "check_join", "check_operat
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -60,7 +61,8 @@ def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) 
     after any batch and its state is restored, from parts, in a run in which symbols have
     other codes. Each row that goes in must be accounted for. Rows are compared with their
     watermarks, and in order; after a restart without their order, which may follow the
-    codes where times are equal.
+    codes where times are equal. Where it has a setting `parallelism`, more threads must
+    give the same rows, also after a restart with another number of them.
 
     Args:
         make: Gives the component; called for each run.
@@ -79,6 +81,27 @@ def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) 
         renamed = [_renamed(batch, table) for batch in batches[boundary:]]
         found = _Run(make(), stopped).through(renamed).finished()
         _compare(f"a restart after batch {boundary}", _sorted(expected), _sorted(found))
+    if hasattr(make(), "parallelism"):
+        _check_parallelism(make, batches, _unordered(expected))
+
+
+def _check_parallelism(
+    make: Callable[[], TransformNode], batches: Sequence[Batch], expected: _Rows
+) -> None:
+    def spread(count: int) -> TransformNode:
+        component: Any = make()
+        spread_out: TransformNode = replace(component, parallelism=count)
+        return spread_out
+
+    for count in (2, 3):
+        found = _Run(spread(count)).through(batches).finished()
+        _compare(f"{count} threads", expected, _unordered(found))
+    middle = len(batches) // 2
+    for before, after in ((1, 2), (2, 1), (2, 3)):
+        stopped = _Run(spread(before)).through(batches[:middle])
+        found = _Run(spread(after), stopped).through(batches[middle:]).finished()
+        what = f"a restart of {before} threads as {after}"
+        _compare(what, expected, _unordered(found))
 
 
 def check_join(
@@ -225,6 +248,11 @@ def _compare(what: str, expected: _Rows, found: _Rows) -> None:
 
 def _sorted(rows: _Rows) -> _Rows:
     return {port: sorted(found, key=repr) for port, found in rows.items()}
+
+
+def _unordered(rows: _Rows) -> _Rows:
+    """Return rows sorted and without their watermarks, which threads may lower."""
+    return _sorted({port: [row[:-1] for row in found] for port, found in rows.items()})
 
 
 def _rows_of(batch: Batch) -> list[tuple[Any, ...]]:

@@ -60,12 +60,14 @@ class Oracle:
         self.given: list[Given] = []
         self.late: list[Tick] = []
 
-    def run(self, rows: list[Tick]) -> None:
+    def run(self, rows: list[Tick], *, gone: str = "") -> None:
         highest: int | None = None
         for row in rows:
             highest = row.time if highest is None else max(highest, row.time)
             watermark = highest - self.bound
             self.events(watermark)
+            if row.symbol == gone:
+                continue
             start = row.time // WIDTH * WIDTH
             if start + WIDTH + self.lateness <= watermark:
                 self.late.append(row)
@@ -135,7 +137,10 @@ cuts = st.lists(st.integers(0, 50), max_size=6).map(sorted)
 modes: Any = st.sampled_from(["upsert", "retract", "final"])
 
 
-def batches(rows: list[Tick], at: list[int], bound: int, symbols: SymbolTable) -> Iterator[Batch]:
+def batches(
+    rows: list[Tick], at: list[int], bound: int, symbols: SymbolTable, *, gone: str = ""
+) -> Iterator[Batch]:
+    """Yield rows as batches; those of the symbol `gone` only leave their watermarks."""
     highest = TIME_MIN
     for a, b in pairwise([0, *(min(cut, len(rows)) for cut in at), len(rows)]):
         part = rows[a:b]
@@ -147,14 +152,20 @@ def batches(rows: list[Tick], at: list[int], bound: int, symbols: SymbolTable) -
         }
         before, highest = highest, max([highest, *(row.time for row in part)])
         end = max(highest, TIME_MIN + bound) - bound
-        yield Batch(SCHEMA, columns, symbols, Progress(before, bound, end))
+        batch = Batch(SCHEMA, columns, symbols, Progress(before, bound, end))
+        if gone:
+            batch = batch.take(np.flatnonzero([row.symbol != gone for row in part]))
+        yield batch
 
 
-@given(ticks, cuts, st.integers(0, 20), st.integers(0, 45), modes)
+@given(ticks, cuts, st.integers(0, 20), st.integers(0, 45), modes, st.sampled_from(["", "", "B"]))
 def test_bars_and_their_revisions_are_those_of_the_oracle(
-    rows: list[Tick], at: list[int], bound: int, lateness: int, mode: Mode
+    rows: list[Tick], at: list[int], bound: int, lateness: int, mode: Mode, gone: str
 ) -> None:
-    """Which bars come out, in which order, and which rows are late, whatever the batches."""
+    """Which bars come out, in which order, and which rows are late, whatever the batches.
+
+    Also where rows taken out before, as those of another symbol, moved the watermark.
+    """
     symbols, account = SymbolTable(), Account("bars")
     operator = Bars(f"{WIDTH}ns", lateness=f"{lateness}ns", revisions=mode).build(
         NodeContext("bars", symbols, account)
@@ -162,7 +173,7 @@ def test_bars_and_their_revisions_are_those_of_the_oracle(
     found: list[Given] = []
     late: list[Tick] = []
     outputs: list[tuple[str, Batch]] = []
-    for batch in batches(rows, at, bound, symbols):
+    for batch in batches(rows, at, bound, symbols, gone=gone):
         account.rows_in += len(batch)
         outputs += operator.process(batch)
     outputs += operator.finish()
@@ -187,7 +198,7 @@ def test_bars_and_their_revisions_are_those_of_the_oracle(
             reached = mark
         reached = max(reached, batch.watermark)
     expected = Oracle(bound, lateness, mode)
-    expected.run(rows)
+    expected.run(rows, gone=gone)
     assert found == expected.given
     assert late == expected.late
     assert account.unaccounted == 0

@@ -50,8 +50,9 @@ class Snapshot:
         if not parts:
             msg = "a snapshot needs at least one part"
             raise SnapshotError(msg)
-        # A worker that has seen no row has no state to tell.
+        # A worker that has seen no row has no state to tell, or does not know all of it.
         parts = [part for part in parts if part.scalars or part.keyed] or parts[:1]
+        parts = [part for part in parts if len(part.key_groups)] or parts
         first = parts[0]
         if any(
             part.scalars != first.scalars or part.keyed.keys() != first.keyed.keys()

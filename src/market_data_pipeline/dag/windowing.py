@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("NONE", "Sessions", "TumblingWindows", "WindowGrid")
+__all__ = ("EVERY_KEY", "NONE", "Sessions", "TumblingWindows", "WindowGrid")
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
@@ -25,9 +25,12 @@ _FIRST_SLOTS: Final = 64
 # hold a column of it.
 _OUT_SLOTS: Final = 8_192 + 72
 _CACHE_LINE: Final = 64
+_PICKED_ROWS: Final = 1_024 + 1
 
 NONE: Final[Int64s] = np.empty(0, np.int64)
 """A column that the rows do not have."""
+EVERY_KEY: Final[npt.NDArray[np.uint8]] = np.empty(0, np.uint8)
+"""Rows of every key are taken."""
 
 
 class Sessions(Protocol):
@@ -180,6 +183,7 @@ class TumblingWindows:
         self._out = np.empty((layout.OUT, _OUT_SLOTS), np.int64)
         self._given = 0
         self._late = np.empty(0, np.int64)
+        self._picked = np.empty((2, _PICKED_ROWS), np.int64)
         self.taken = 0
         self.watermark = TIME_MIN
 
@@ -200,6 +204,7 @@ class TumblingWindows:
         b: Int64s,
         missing: Int64s = NONE,
         updates: Int64s = NONE,
+        owned: npt.NDArray[np.uint8] = EVERY_KEY,
     ) -> tuple[Int64s, Int64s]:
         """Take rows, giving slots out as the watermark passes over their windows.
 
@@ -209,6 +214,7 @@ class TumblingWindows:
             b: (n,) second of them.
             missing: (n,) rows missing before each row, or (0,).
             updates: (n,) masks of what each row counts for, or (0,).
+            owned: (K,) 1 for the codes whose rows are taken, or (0,) for all.
 
         Returns:
             The slots given out, (OUT, m) int64, as `kernels.windows` says; and the rows
@@ -226,7 +232,7 @@ class TumblingWindows:
             for column in (clocks, times, batch.columns["symbol"], a, b, missing, updates)
         ]
         meta = self._meta
-        meta[layout.META_LATE] = 0
+        meta[layout.META_LATE] = meta[layout.META_PICKED] = 0
         if len(self._late) < len(times):
             self._late = np.empty(max(len(times), 1_024), np.int64)
         given: list[Int64s] = []
@@ -235,6 +241,7 @@ class TumblingWindows:
             position, reason = self._take(
                 position,
                 *columns,
+                owned,
                 self._intervals,
                 meta,
                 self._table,
@@ -243,6 +250,7 @@ class TumblingWindows:
                 self._slots,
                 self._out,
                 self._late,
+                self._picked,
             )
             if reason == layout.NEEDS_OUT:
                 given.append(self._drain())
@@ -253,7 +261,8 @@ class TumblingWindows:
             elif reason == layout.NEEDS_SESSIONS:
                 self._cover(int(times[position]))
         late = self._late[: meta[layout.META_LATE]].copy()
-        self.taken += len(times) - len(late)
+        rows = int(meta[layout.META_PICKED]) if len(owned) else len(times)
+        self.taken += rows - len(late)
         if progress.end > self.watermark:
             given.extend(self._advance(progress.end))
         if meta[layout.META_OUT] > self._given:

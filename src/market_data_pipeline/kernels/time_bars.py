@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("QUOTES", "TRADES", "close_windows", "revise_bar", "time_bars")
 
 import numpy as np
-from numba import boolean, int32, int64, njit, types
+from numba import boolean, int32, int64, njit, types, uint8
 
 from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
 from market_data_pipeline.kernels.trade_slot import (
@@ -34,6 +34,7 @@ from market_data_pipeline.kernels.windows import (
     META_MODE,
     META_OUT,
     META_OVERFLOW,
+    META_PICKED,
     META_RESUME,
     META_TRIGGER,
     MODE_FINAL,
@@ -304,9 +305,11 @@ def revise_bar(
         _IN_64,
         _IN_64,
         _IN_64,
+        types.Array(uint8, 1, "C", readonly=True),
         types.Array(int64, 2, "C", readonly=True),
         *_STATE,
         types.Array(int64, 1, "C"),
+        types.Array(int64, 2, "C"),
     ),
     cache=True,
     _nrt=False,
@@ -321,6 +324,7 @@ def time_bars(
     b,
     missing,
     updates,
+    owned,
     sessions,
     meta,
     table,
@@ -329,6 +333,7 @@ def time_bars(
     slots,
     out,
     late,
+    picked,
 ):
     """Take rows into their windows, and give bars out as the watermark moves on.
 
@@ -347,6 +352,8 @@ def time_bars(
         b: (n,) int64 fixed point: the size of trades, >= 0; the ask of quotes, likewise.
         missing: (n,) int64 rows missing before each row, or (0,) if unknown.
         updates: (n,) int64 masks of what each trade counts for, or (0,) if for all.
+        owned: (K,) uint8, 1 for the codes whose rows are to be taken, or (0,) for all; the
+            others' rows move the watermark.
         sessions: See `kernels.windows`, as are `meta`, `table`, `places`, `index`, `slots`.
         meta: Scalars.
         table: Windows.
@@ -355,6 +362,8 @@ def time_bars(
         slots: The pool of slots.
         out: (OUT, O) int64, filled from column `meta[META_OUT]`.
         late: (n,) int64, filled with rows that are not taken from `meta[META_LATE]`.
+        picked: (2, b) int64, for the kernel's own use: rows to be taken, and the running
+            maximum after each.
 
     Returns:
         The first row not taken, and why: `ALL_TAKEN` or what it needs.
@@ -379,10 +388,47 @@ def time_bars(
     reason = ALL_TAKEN
     stop = np.uint64(len(times))
     i = np.uint64(first)
+    some = len(owned) > 0
+    block = i  # rows before it were looked at for `owned`
+    at = found = done = 0
+    most = highest
     while True:
         # Rows for open slots of the current window. Nothing is called in here, so what
         # the loop needs stays in registers.
-        if plain and not quotes and implicit:
+        if some:
+            while True:
+                if at == found:
+                    if block == stop:
+                        i = stop
+                        break
+                    following = min(block + np.uint64(picked.shape[1] - 1), stop)
+                    done += at
+                    at = found = 0
+                    for row_at in range(block, following):
+                        # Every row is written, and stays only if the next one is not
+                        # written over it: a branch would be guessed wrong.
+                        most = max(most, times[row_at] if implicit else clocks[row_at])
+                        picked[0, found] = row_at
+                        picked[1, found] = most
+                        found += owned[codes[row_at]]
+                    block = following
+                    continue
+                i = np.uint64(picked[0, at])
+                reached = picked[1, at]
+                time = times[i]
+                if not plain or reached >= trigger or np.uint64(time - start) >= live:
+                    break
+                slot = index[windows_base + np.uint64(codes[i])]
+                if slot < 0:
+                    break
+                highest = reached
+                base = np.uint64(slot) * np.uint64(SLOT)
+                if quotes:
+                    take_quote(base, time, a[i], b[i], slots)
+                else:
+                    overflow |= take_trade(base, time, a[i], b[i], slots)
+                at += 1
+        elif plain and not quotes and implicit:
             while i < stop:
                 time = times[i]
                 reached = max(highest, time)
@@ -425,7 +471,7 @@ def time_bars(
         # A row by which something is due, or that is for another window, the first of its
         # key, or not like most.
         time = times[i]
-        highest = max(highest, time if implicit else clocks[i])
+        highest = picked[1, at] if some else max(highest, time if implicit else clocks[i])
         watermark = watermark_of(highest, bound)
         if highest >= trigger:
             if not close_windows(watermark, meta, table, places, index, slots, out):
@@ -434,6 +480,7 @@ def time_bars(
             trigger = meta[META_TRIGGER]
             other_live = np.uint64(0)
             if meta[META_CURRENT_ROW] < 0:
+                row = -1
                 live = np.uint64(0)
         home = row
         if np.uint64(time - start) >= live:
@@ -454,6 +501,7 @@ def time_bars(
                 trigger = meta[META_TRIGGER]
                 if home == IS_NOT_TAKEN:
                     i += np.uint64(1)
+                    at += 1
                     continue
                 if home < 0:
                     reason = NEEDS_WINDOWS if home == IS_FULL else NEEDS_SESSIONS
@@ -482,6 +530,7 @@ def time_bars(
             else:
                 overflow |= take_trade(base, time, a[i], b[i], slots)
             i += np.uint64(1)
+            at += 1
             continue
         reason = _take_one(
             np.int64(i),
@@ -502,7 +551,9 @@ def time_bars(
         if reason != ALL_TAKEN:
             break
         i += np.uint64(1)
-    meta[META_HIGHEST] = highest
+        at += 1
+    meta[META_HIGHEST] = most if some and i == stop else highest
+    meta[META_PICKED] += done + at
     if overflow < 0:
         meta[META_OVERFLOW] = 1
     return np.int64(i), np.int64(reason)

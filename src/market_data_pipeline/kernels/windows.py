@@ -50,6 +50,7 @@ __all__ = (
     "META_ORIGIN",
     "META_OUT",
     "META_OVERFLOW",
+    "META_PICKED",
     "META_KIND",
     "META_RESUME",
     "META_SESSION",
@@ -132,6 +133,7 @@ META_CALENDAR = 19  # 1 if `sessions` divide time
 META_COVERED_FROM = 20  # times for which `sessions` are known
 META_COVERED_TO = 21
 META_SESSION = 22  # the interval found last
+META_PICKED = 23  # rows looked at, those of others left out
 
 TABLE = 6
 TABLE_START = 0

@@ -24,6 +24,7 @@ _ONLY_TIME: Final = frozenset({BarKind.TIME})
 _ACTIVITY: Final = frozenset(BarKind) - _ONLY_TIME
 _GOES_WITH: Final[dict[str, frozenset[BarKind]]] = {
     "price": frozenset(BarKind),
+    "parallelism": frozenset(BarKind),
     "adaptive": TICK_RULE,
     "split": frozenset({BarKind.VOLUME}),
     "partial": _ACTIVITY,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component, settings_of
 from market_data_pipeline.dag.nodes import NodeContext, Operator
+from market_data_pipeline.dag.partitioned import Parallelism, partitioned
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.operator.activity_bars import (
@@ -96,6 +97,8 @@ class Bars:
         partial: Give bars that are under way at the end of input, with `is_final` false;
             else their rows are counted as `unfinished`. Not for bars of time.
         tick_size: The smallest step of the price, which `...-RENKO-...` counts.
+        parallelism: Threads that symbols are spread over, by their key groups. The bars
+            are the same; bars of one time may come in another order.
     """
 
     every: Every
@@ -107,6 +110,7 @@ class Bars:
     split: bool = False
     partial: bool = False
     tick_size: TickSize | None = None
+    parallelism: Parallelism = 1
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "outside")
     side_outputs: ClassVar[tuple[str, ...]] = ("late", "outside")
@@ -169,7 +173,10 @@ class Bars:
         return frozenset(("ts_event", "ts_open", *optional, *columns_read(self._spec, self.price)))
 
     def build(self, context: NodeContext) -> Operator:
-        """Make the running half."""
+        """Make the running half, or as many as there are threads."""
+        return partitioned(self.parallelism, context, self._build)
+
+    def _build(self, context: NodeContext) -> Operator:
         activity, spec = self._activity, self._spec
         if activity is not None:
             return ActivityBars(activity, context)

@@ -16,7 +16,7 @@ from market_data_pipeline.batch import TIME_MAX, Batch, Column, Progress
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot
-from market_data_pipeline.dag.windowing import NONE, TumblingWindows, WindowGrid
+from market_data_pipeline.dag.windowing import EVERY_KEY, NONE, TumblingWindows, WindowGrid
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
 from market_data_pipeline.kernels import quote_slot, trade_slot
 from market_data_pipeline.kernels import windows as layout
@@ -144,7 +144,23 @@ class TimeBars:
             outputs.append(("out", self._bars(given, before, windows)))
         return outputs
 
-    def _take(self, batch: Batch, windows: TumblingWindows) -> list[tuple[str, Batch]]:
+    gives_on_time = True
+
+    def process_owned(self, batch: Batch, owned: npt.NDArray[np.uint8]) -> Outputs:
+        """Take the rows whose symbols `owned` has a 1 for; see `dag.partitioned`."""
+        if batch.schema is not self._input:
+            self._set_input(batch.schema)
+        if self._log is None and self._windows is not None:
+            return self._take(batch, self._windows, owned)
+        rows = np.flatnonzero(owned[batch.columns["symbol"]])
+        return self.process(batch.take(rows)) if len(rows) else self.advance(batch.watermark)
+
+    def _take(
+        self,
+        batch: Batch,
+        windows: TumblingWindows,
+        owned: npt.NDArray[np.uint8] = EVERY_KEY,
+    ) -> list[tuple[str, Batch]]:
         before = windows.watermark
         taken = windows.taken
         columns = batch.columns
@@ -155,6 +171,7 @@ class TimeBars:
             columns[self._reads[1]],
             columns["missing"] if missing else NONE,
             columns["updates"] if updates else NONE,
+            owned,
         )
         self._last_skipped = skipped
         self._context.account.held += windows.taken - taken

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import market_data_pipeline as mdp
+from market_data_pipeline.batch import TIME_MIN, Batch, Progress
+from market_data_pipeline.canonical import canonical_hash
+from market_data_pipeline.dag import partitioned
+from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.records import TRADE
+from market_data_pipeline.symbols import SymbolTable
+
+SCHEMA = TRADE.only(["ts_event", "symbol", "price", "size"])
+
+
+def trades(rows: int, symbols: int, seed: int) -> list[Batch]:
+    """Return trades of many symbols, some late, in batches of a thousand."""
+    random = np.random.default_rng(seed)
+    table = SymbolTable([f"S{i}" for i in range(symbols)])
+    times = np.cumsum(random.integers(0, 40, rows)) - random.integers(0, 60, rows) ** 3 // 200
+    batches = []
+    highest = TIME_MIN
+    for at in range(0, rows, 1_000):
+        part = times[at : at + 1_000]
+        count = len(part)
+        columns = {
+            "ts_event": part,
+            "symbol": random.integers(0, symbols, count).astype(np.int32),
+            "price": random.integers(-(10**12), 10**12, count),
+            "size": random.integers(0, 10**12, count),
+        }
+        before, highest = highest, max(highest, int(part.max()))
+        batches.append(Batch(SCHEMA, columns, table, Progress(before, 100, highest - 100)))
+    return batches
+
+
+def hash_of(bars: Bars, batches: list[Batch]) -> tuple[str, str, mdp.Ledger]:
+    """Return the hashes of the bars and of the late rows, and the ledger."""
+    dag = mdp.Dag("bars")
+    made = dag.source(mdp.MemorySource(batches, out_of_order="100ns")).to(bars)
+    made.late.collect(name="late")
+    made.collect(name="store")
+    result = mdp.run(dag)
+    return (
+        canonical_hash(result.to_arrow("store")),
+        canonical_hash(result.to_arrow("late")),
+        result.ledger,
+    )
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["0s", "200ns"]),
+    st.sampled_from(["50ns", "7tick", "9000vol"]),
+)
+def test_threads_give_the_same_bars(seed: int, lateness: str, every: str) -> None:
+    """One, two and three threads, really running at once: same hash, same ledger."""
+    batches = trades(3_000, 40, seed)
+    late = {"lateness": lateness} if every == "50ns" else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "_THREADED_ROWS", 1)
+        one, two, three = (
+            hash_of(Bars(every, parallelism=count, **late), batches) for count in (1, 2, 3)
+        )
+    assert one[:2] == two[:2] == three[:2]
+    assert one[2].to_dicts() == two[2].to_dicts() == three[2].to_dicts()
+
+
+def test_failure_of_a_part_is_a_failure_of_the_node() -> None:
+    """Whichever thread it is in; the run does not hang."""
+    batches = trades(10_000, 40, 1)
+    last = batches[-1]
+    sizes = np.full(len(last), np.iinfo(np.int64).max // 2, np.int64)
+    batches[-1] = last.with_columns([], {"size": sizes})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "_THREADED_ROWS", 1)
+        with pytest.raises(mdp.NodeError, match="left the range"):
+            hash_of(Bars("1ms", parallelism=2), batches)
+
+
+def test_parallelism_must_be_a_number_of_key_groups() -> None:
+    """At least one thread, and at most one for each key group."""
+    for count in (0, -1, 129):
+        with pytest.raises(ConfigError, match="parallelism"):
+            Bars("1s", parallelism=count)
