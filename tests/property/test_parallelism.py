@@ -60,11 +60,12 @@ def hash_of(bars: Bars, batches: list[Batch]) -> tuple[str, str, mdp.Ledger]:
 def test_threads_give_the_same_bars(seed: int, lateness: str, every: str) -> None:
     """One, two and three threads, really running at once: same hash, same ledger."""
     batches = trades(3_000, 40, seed)
-    late = {"lateness": lateness} if every == "50ns" else {}
+    lateness = lateness if every == "50ns" else "0s"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitioned, "_THREADED_ROWS", 1)
         one, two, three = (
-            hash_of(Bars(every, parallelism=count, **late), batches) for count in (1, 2, 3)
+            hash_of(Bars(every, lateness=lateness, parallelism=count), batches)
+            for count in (1, 2, 3)
         )
     assert one[:2] == two[:2] == three[:2]
     assert one[2].to_dicts() == two[2].to_dicts() == three[2].to_dicts()

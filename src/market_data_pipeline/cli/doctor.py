@@ -125,7 +125,7 @@ def _kernel_cache() -> list[Finding]:
                 "set NUMBA_CACHE_DIR to a folder that can",
             )
         ]
-    kernels = [p.stem for p in _KERNELS.glob("*.py") if "cache=True" in p.read_text("utf-8")]
+    kernels = [p.stem for p in _KERNELS.glob("*.py") if _has_kernel(p.read_text("utf-8"))]
     compiled = {path.name.split(".")[0] for path in folder.rglob("*.nbi")}
     cached = sum(kernel in compiled for kernel in kernels)
     state: Literal["ok", "note"] = "ok" if cached == len(kernels) else "note"
@@ -134,6 +134,10 @@ def _kernel_cache() -> list[Finding]:
         Finding("kernel cache", "ok", f"{folder} can be written to"),
         Finding("kernels", state, f"{cached} of {len(kernels)} compiled and cached{later}"),
     ]
+
+
+def _has_kernel(text: str) -> bool:
+    return "\n@kernel(" in text or ("@njit(" in text and "cache=True" in text)
 
 
 def _cache_folder() -> Path | None:

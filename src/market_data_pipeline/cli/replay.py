@@ -81,6 +81,7 @@ def command(
 
 
 async def _print_rows(source: ReplaySource, limit: int | None, *, as_json: bool) -> int:
+    from market_data_pipeline.batch import Batch
     from market_data_pipeline.cli.row_text import RowPrinter
     from market_data_pipeline.dag.nodes import NodeContext
 
@@ -91,7 +92,7 @@ async def _print_rows(source: ReplaySource, limit: int | None, *, as_json: bool)
     try:
         while (left is None or left > 0) and (given := await reader.read()) is not None:
             for port, batch in given:
-                if port != "out":
+                if port != "out" or not isinstance(batch, Batch):
                     continue
                 shown = batch if left is None else batch.slice(0, min(left, len(batch)))
                 left = None if left is None else left - len(shown)

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from market_data_pipeline.kernels.compiling import called, inlined
 
 _I64 = ir.IntType(64)
 _I128 = ir.IntType(128)
@@ -55,13 +57,13 @@ _TOO_LARGE = 9.3e18
 _BELOW_TWO_63 = 9223372036854774784.0
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _estimate(low, high, divisor):
     """Return about how often a divisor goes into a 128-bit number."""
     return (np.float64(high) * _TWO_64 + np.float64(np.uint64(low))) / np.float64(divisor)
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _divide(low, high, divisor):
     """Return quotient and rest, both uint64, of a number whose quotient is below 9.3e18.
 
@@ -86,7 +88,7 @@ def _divide(low, high, divisor):
     return digits + np.uint64(part), np.uint64(low - part * divisor)
 
 
-@njit(_nrt=False)
+@called
 def divide_half_even(low, high, divisor):
     """Return the 128-bit `(high, low) / divisor`, rounded half to even, and True if it fits.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 __all__ = ("COUNT", "VALUES", "begin_quotes", "take_quote", "write_quotes")
 
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import inlined
 from market_data_pipeline.kernels.windows import NEVER, OUT_COUNT, OUT_VALUES
 
 # Words of a side, from `_BID` or `_ASK`, and of what seldom changes, from `.._FIRST`.
@@ -29,7 +29,7 @@ VALUES = 8
 """open, high, low, close of the bid, then of the ask."""
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def begin_quotes(base, slots):
     """Make a slot one that has seen no quote."""
     for word in range(8):
@@ -41,7 +41,7 @@ def begin_quotes(base, slots):
     slots[base + COUNT] = 0
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _take_side(side, first, time, price, slots):
     """Take the price of one side; an undefined price is no quote."""
     if price == NEVER:
@@ -63,7 +63,7 @@ def _take_side(side, first, time, price, slots):
     slots[side + np.uint64(_LOW)] = min(slots[side + np.uint64(_LOW)], price)
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def take_quote(base, time, bid, ask, slots):
     """Take a quote into a slot; `base` is a uint64."""
     _take_side(base + np.uint64(_BID), base + np.uint64(_BID_FIRST), time, bid, slots)
@@ -71,7 +71,7 @@ def take_quote(base, time, bid, ask, slots):
     slots[base + np.uint64(COUNT)] += 1
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def write_quotes(base, at, slots, out):
     """Write the prices of both sides and the count of a slot to a column of `out`."""
     out[OUT_VALUES, at] = slots[base + _BID_FIRST + _OPEN]

@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ("QUOTES", "TRADES", "close_windows", "revise_bar", "time_bars")
 
 import numpy as np
-from numba import boolean, int32, int64, njit, types, uint8
+from numba import boolean, int32, int64, types, uint8
 
+from market_data_pipeline.kernels.compiling import called, inlined, kernel
 from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
 from market_data_pipeline.kernels.trade_slot import (
     COUNT,
@@ -89,7 +90,7 @@ _STATE = (
 )
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _write_here(slot, row, mark, flags, meta, table, slots, out):
     at = meta[META_OUT]
     base = slot * SLOT
@@ -108,19 +109,19 @@ def _write_here(slot, row, mark, flags, meta, table, slots, out):
     meta[META_OUT] = at + 1
 
 
-@njit(_nrt=False)
+@called
 def _write(slot, row, mark, flags, meta, table, slots, out):
     """Give a bar out as it stands."""
     _write_here(slot, row, mark, flags, meta, table, slots, out)
 
 
-@njit(forceinline=True, _nrt=False)
+@inlined
 def _is_empty(slot, meta, slots):
     """Tell whether every trade of a bar was cancelled."""
     return meta[META_KIND] == TRADES and slots[slot * SLOT + COUNT] == 0
 
 
-@njit(_nrt=False)
+@called
 def _give_first(row, mark, meta, table, slots, out):
     """Give out the bars of a window that may yet change; False if `out` is full."""
     if meta[META_MODE] != MODE_FINAL:
@@ -141,7 +142,7 @@ def _give_first(row, mark, meta, table, slots, out):
     return True
 
 
-@njit(_nrt=False)
+@called
 def _give_last(row, mark, meta, table, index, slots, out):
     """Give out the bars of a window for good, and free them; False if `out` is full."""
     takes_back = meta[META_MODE] == MODE_RETRACT and table[row, TABLE_FIRED]
@@ -160,7 +161,7 @@ def _give_last(row, mark, meta, table, index, slots, out):
     return True
 
 
-@njit(boolean(int64, *_STATE), cache=True, nogil=True, _nrt=False)
+@kernel(boolean(int64, *_STATE))
 def close_windows(watermark, meta, table, places, index, slots, out):
     """Work off what is due for windows at a watermark.
 
@@ -191,7 +192,7 @@ def close_windows(watermark, meta, table, places, index, slots, out):
     return True
 
 
-@njit(_nrt=False)
+@called
 def _take_one(
     i, row, watermark, times, codes, a, b, missing, updates, meta, table, index, slots, out
 ):
@@ -230,12 +231,7 @@ def _take_one(
     return ALL_TAKEN
 
 
-@njit(
-    boolean(int64, int64, int64, *(_IN_64,) * 5, *_STATE),
-    cache=True,
-    _nrt=False,
-    nogil=True,
-)
+@kernel(boolean(int64, int64, int64, *(_IN_64,) * 5, *_STATE))
 def revise_bar(
     code,
     start,
@@ -295,7 +291,7 @@ def revise_bar(
     return True
 
 
-@njit(
+@kernel(
     types.UniTuple(int64, 2)(
         int64,
         _IN_64,
@@ -310,10 +306,7 @@ def revise_bar(
         *_STATE,
         types.Array(int64, 1, "C"),
         types.Array(int64, 2, "C"),
-    ),
-    cache=True,
-    _nrt=False,
-    nogil=True,
+    )
 )
 def time_bars(
     first,

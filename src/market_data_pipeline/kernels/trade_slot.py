@@ -26,8 +26,8 @@ __all__ = (
 )
 
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import called, inlined
 from market_data_pipeline.kernels.int128 import add_product, divide_half_even
 from market_data_pipeline.kernels.windows import META_OVERFLOW, NEVER, OUT_COUNT, OUT_VALUES
 
@@ -52,7 +52,7 @@ UPDATES_ALL = 7
 """What a trade may change: the volume, average and count; high and low; open and close."""
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def begin_trades(base, slots):
     """Make a slot one that has seen no trade."""
     slots[base + LAST_TIME] = -NEVER
@@ -67,7 +67,7 @@ def begin_trades(base, slots):
     slots[base + _OPEN] = NEVER
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def open_trades(base, time, price, slots):
     """Make a slot ready for its first trade, which counts for everything."""
     begin_trades(base, slots)
@@ -75,7 +75,7 @@ def open_trades(base, time, price, slots):
     slots[base + _OPEN] = price
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def take_trade(base, time, price, size, slots):
     """Take a trade into a slot that is open, or has had one that counted for everything.
 
@@ -104,7 +104,7 @@ def take_trade(base, time, price, size, slots):
     return volume
 
 
-@njit(_nrt=False)
+@called
 def take_trade_where(base, time, price, size, updates, meta, slots):
     """Take a trade into a slot as far as it counts, `updates` being a mask of `UPDATES_*`."""
     if updates & UPDATES_LAST:
@@ -130,7 +130,7 @@ def take_trade_where(base, time, price, size, updates, meta, slots):
     slots[base + COUNT] += 1
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def write_trades(base, at, meta, slots, out):
     """Write open, high, low, close, volume, vwap and count of a slot to a column of `out`."""
     ranged = slots[base + LOW] <= slots[base + HIGH]

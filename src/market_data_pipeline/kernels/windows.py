@@ -107,7 +107,8 @@ __all__ = (
 )
 
 import numpy as np
-from numba import njit
+
+from market_data_pipeline.kernels.compiling import called, inlined
 
 META = 32
 META_TRIGGER = 0  # running maximum of event time at which the next event is due
@@ -187,19 +188,19 @@ NEVER = np.iinfo(np.int64).max
 _LOWEST = np.iinfo(np.int64).min
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def watermark_of(highest, bound):
     """Return the watermark for a running maximum of event time, without wrapping round."""
     return max(highest, _LOWEST + bound) - bound
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _later(time, span):
     """Return `time + span`, cut at the largest time; `span >= 0`."""
     return time + span if time <= NEVER - span else NEVER
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _window_start(time, origin, width):
     """Return the start of the window that holds a time; floors, also before the origin.
 
@@ -213,7 +214,7 @@ def _window_start(time, origin, width):
     return time - rest
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _hash(start, mask):
     mixed = np.uint64(start) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((mixed >> np.uint64(33)) & np.uint64(mask))
@@ -224,7 +225,7 @@ def place_of(start: int, mask: int) -> int:
     return ((start * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 33) & mask
 
 
-@njit(_nrt=False)
+@called
 def _session_of(time, meta, sessions):
     """Return the interval of trading that holds a time, -1 if none does."""
     at = meta[META_SESSION]
@@ -244,7 +245,7 @@ def _session_of(time, meta, sessions):
     return low
 
 
-@njit(_nrt=False)
+@called
 def find_window(start, table, places):
     """Return the row of the window with a start, -1 if it is not there."""
     mask = len(places) - 1
@@ -257,7 +258,7 @@ def find_window(start, table, places):
     return -1
 
 
-@njit(_nrt=False)
+@called
 def _enter_window(start, end, fired, meta, table, places):
     """Return the row of the window with a start, opening it; -1 if the table is full."""
     mask = len(places) - 1
@@ -283,14 +284,14 @@ def _enter_window(start, end, fired, meta, table, places):
     return row
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _event_of(row, meta, table):
     """Return the watermark at which something is due for a window."""
     end = table[row, TABLE_END]
     return _later(end, meta[META_LATENESS]) if table[row, TABLE_FIRED] else end
 
 
-@njit(_nrt=False)
+@called
 def next_event(meta, table):
     """Return the window whose event is due first, and when; (-1, never) if none is."""
     best = -1
@@ -308,7 +309,7 @@ def next_event(meta, table):
     return best, due
 
 
-@njit(_nrt=False)
+@called
 def set_trigger(meta, table):
     """Work out the running maximum of event time at which the next event is due."""
     row, due = next_event(meta, table)
@@ -317,7 +318,7 @@ def set_trigger(meta, table):
         meta[META_TRIGGER] = _later(due, meta[META_BOUND])
 
 
-@njit(_nrt=False)
+@called
 def turn_to_window(time, highest, position, meta, table, places, sessions, late):
     """Find the window of a row, and make it the current one if it is open.
 
@@ -375,7 +376,7 @@ def turn_to_window(time, highest, position, meta, table, places, sessions, late)
     return row
 
 
-@njit(_nrt=False)
+@called
 def drop_window(row, meta, table, places):
     """Free the row of a window all of whose slots are gone."""
     mask = len(places) - 1
@@ -399,24 +400,24 @@ def drop_window(row, meta, table, places):
         meta[META_CURRENT_ROW] = -1
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def key_of(link):
     """Return the key in a `SLOT_LINK`."""
     return link >> 32
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def next_of(link):
     """Return the slot that follows, in a `SLOT_LINK`; -1 none."""
     return (link & 0xFFFFFFFF) - 1
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def _link(key, following):
     return (np.int64(key) << 32) | (following + 1)
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def new_slot(row, code, meta, table, index, slots):
     """Return a slot for a key in a window, chained to its others; -1 if the pool is empty."""
     slot = meta[META_FREE_SLOT]
@@ -443,7 +444,7 @@ def new_slot(row, code, meta, table, index, slots):
     return slot
 
 
-@njit(_nrt=False, forceinline=True)
+@inlined
 def free_slot(row, meta, table, index, slots):
     """Free the first slot of a window."""
     slot = table[row, TABLE_FIRST]
