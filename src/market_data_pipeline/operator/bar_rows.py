@@ -13,7 +13,6 @@ from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, nearest
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Price
-from market_data_pipeline.operator.compaction import keep_rows
 from market_data_pipeline.records import DEFAULT_SCALE, UNDEFINED, Field, Kind, Schema
 
 MEASURES_SIZE: Final = frozenset({
@@ -90,6 +89,9 @@ class BarRows:
         """Return the rows of the instrument; count the others as filtered."""
         if self._instrument is None:
             return batch
+        # It loads kernels, for which a graph that is only described should not wait.
+        from market_data_pipeline.operator.compaction import keep_rows
+
         codes = batch["symbol"]
         keep = np.zeros(len(batch), np.bool_)
         for name in _names(self._instrument):

@@ -15,7 +15,6 @@ from market_data_pipeline.dag.nodes import NodeContext, Operator, Outputs
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.operator.bar_rows import BarRows
 from market_data_pipeline.operator.bar_spec import BarSpec, Price
-from market_data_pipeline.operator.compaction import keep_rows
 from market_data_pipeline.records import UNDEFINED, Schema
 
 _OF_THE_INPUT: Final = "input."
@@ -53,6 +52,8 @@ class PickedBars:
 
     def process(self, batch: Batch) -> Outputs:
         """Hand on the rows that have a price."""
+        from market_data_pipeline.operator.compaction import keep_rows
+
         if batch.schema is not self._input:
             if batch.schema != self._input:
                 self._rows = BarRows(self._spec, self._price, batch.schema)
