@@ -56,6 +56,8 @@ class NodeContext:
         columns: For a source: the columns somebody downstream reads, or None for all.
         schemas: For a join: the columns of its two inputs; None where they are unknown
             before the first batch.
+        reads: For an operator: its outputs that somebody reads, or None for all. What goes
+            to the others need not be made, but is counted all the same.
     """
 
     node: str
@@ -64,6 +66,11 @@ class NodeContext:
     clock: Clock = field(default_factory=SystemClock)
     columns: frozenset[str] | None = None
     schemas: tuple[Schema | None, Schema | None] = (None, None)
+    reads: frozenset[str] | None = None
+
+    def is_read(self, port: str) -> bool:
+        """Tell whether somebody reads an output."""
+        return self.reads is None or port in self.reads
 
 
 class SourceReader(Protocol):

@@ -337,6 +337,7 @@ class Run:
                 self._clock,
                 self._columns.get(node.name),
                 self.dag.join_inputs(node, known) if node.input_names else (None, None),
+                frozenset(p for p in node.outputs if self.dag.consumers(node.name, p)),
             )
             with _boundary(node):
                 if isinstance(component, TransformNode | JoinNode):

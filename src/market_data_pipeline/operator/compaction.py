@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Column, Progress
 from market_data_pipeline.kernels.compact import copy_masked, kept_watermarks
+from market_data_pipeline.memory import new_column
 
 # Picking rows one by one costs about this many times as much a row as copying them all.
 _SPARSE = 8
@@ -44,7 +45,7 @@ def keep_rows(batch: Batch, keep: npt.NDArray[np.bool_], count: int) -> Batch:
     progress = batch.progress
     if progress is not None:
         if progress.column is None:
-            kept = np.empty(count + 1, np.int64)
+            kept = new_column(count + 1, np.int64)
             highest = max(progress.start, TIME_MIN + progress.bound)
             times = np.ascontiguousarray(batch.times)
             kept_watermarks(keep, times, highest, progress.bound, kept)
@@ -69,7 +70,7 @@ def with_own_progress(batch: Batch) -> Progress | None:
 def _masked(
     column: np.ndarray[Any, np.dtype[Any]], keep: npt.NDArray[np.bool_], count: int
 ) -> np.ndarray[Any, np.dtype[Any]]:
-    out = np.empty(count + 1, column.dtype)
+    out = new_column(count + 1, column.dtype)
     column = np.ascontiguousarray(column)
     if column.dtype == np.bool_:
         copy_masked(keep, column.view(np.uint8), out.view(np.uint8))

@@ -135,6 +135,7 @@ class ConditionsOperator(Stateless):
         self._column = settings.column
         self._mark = settings.mark
         self._rejects = settings.unknown == "reject"
+        self._is_read = context.is_read("unknown")
         self._account = context.account
         self._known: dict[Any, int] = {}
         self._input: Schema | None = None
@@ -161,10 +162,10 @@ class ConditionsOperator(Stateless):
         self._account.add("unknown", count)
         if count == rows:
             return (("unknown", batch),)
-        return (
-            ("out", keep_rows(full, ~unknown, rows - count)),
-            ("unknown", keep_rows(batch, unknown, count)),
-        )
+        out = ("out", keep_rows(full, ~unknown, rows - count))
+        if not self._is_read:
+            return (out,)
+        return (out, ("unknown", keep_rows(batch, unknown, count)))
 
     def _with_column(self, batch: Batch, found: npt.NDArray[np.int64]) -> Batch:
         if batch.schema is not self._input or self._output is None:

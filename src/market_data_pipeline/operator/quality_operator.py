@@ -62,9 +62,11 @@ class QualityOperator:
             return (("out", batch),)
         self._context.account.add("rejected", rejected)
         ends = (masks & self._rejecting) != 0
-        outputs = [("rejected", self._told(batch, np.flatnonzero(ends)))]
+        outputs = []
         if rejected < rows:
-            outputs.insert(0, ("out", keep_rows(batch, ~ends, rows - rejected)))
+            outputs.append(("out", keep_rows(batch, ~ends, rows - rejected)))
+        if self._context.is_read("rejected"):
+            outputs.append(("rejected", self._told(batch, np.flatnonzero(ends))))
         return outputs
 
     def advance(self, watermark: int) -> Outputs:  # noqa: ARG002

@@ -110,10 +110,12 @@ class SequenceOperator:
             # output is concerned.
             account.created += told
             account.add("gaps", told)
-            records = self._records[:told]
-            outputs.append(("gaps", gap_batch(batch, self._gap_schema, records, layout.KINDS)))
+            if self._context.is_read("gaps"):
+                records = self._records[:told]
+                outputs.append(("gaps", gap_batch(batch, self._gap_schema, records, layout.KINDS)))
         if dropped:
             account.add("duplicate", dropped)
+        if dropped and self._context.is_read("duplicate"):
             outputs.append(("duplicate", keep_rows(batch, ~self._keep[:rows], dropped)))
         return outputs
 

@@ -91,6 +91,7 @@ class SessionsOperator(Stateless):
         self._table = SessionTable(settings.calendar)
         self._drops = settings.outside == "drop"
         self._account = context.account
+        self._is_read = context.is_read("outside")
         self._input: Schema | None = None
         self._output: Schema | None = None
 
@@ -109,10 +110,10 @@ class SessionsOperator(Stateless):
             return (("outside", batch),)
         inside = positions >= 0
         kept = keep_rows(batch, inside, rows - outside)
-        return (
-            ("out", self._dated(kept, positions[inside], None)),
-            ("outside", keep_rows(batch, ~inside, outside)),
-        )
+        out = ("out", self._dated(kept, positions[inside], None))
+        if not self._is_read:
+            return (out,)
+        return (out, ("outside", keep_rows(batch, ~inside, outside)))
 
     def _kept(self, batch: Batch, positions: npt.NDArray[np.int64], outside: int) -> Batch:
         if outside == len(batch):

@@ -110,6 +110,7 @@ class DroppingOperator(Stateless):
         self._refill, self._cost, self._capacity = settings.units()
         self._state = np.array([self._capacity, TIME_MIN], np.int64)
         self._account = context.account
+        self._is_read = context.is_read("dropped")
 
     def process(self, batch: Batch) -> Outputs:
         """Return the rows for which there are tokens, and the others."""
@@ -122,8 +123,12 @@ class DroppingOperator(Stateless):
         self._account.add("dropped", rows - kept)
         if kept == rows:
             return (("out", batch),)
-        dropped = ("dropped", keep_rows(batch, ~keep, rows - kept))
-        return (("out", keep_rows(batch, keep, kept)), dropped) if kept else (dropped,)
+        if not kept:
+            return (("dropped", batch),)
+        out = ("out", keep_rows(batch, keep, kept))
+        if not self._is_read:
+            return (out,)
+        return (out, ("dropped", keep_rows(batch, ~keep, rows - kept)))
 
     def snapshot(self) -> Snapshot:
         """Return what is in the bucket."""

@@ -92,14 +92,13 @@ def test_event_times_at_the_ends_of_their_range_do_not_wrap() -> None:
     assert _sequences(outputs, "out") == [1, 2]
 
 
-def test_state_stays_bounded_by_the_keys_alive() -> None:
-    """A million keys of which a thousand are alive take the room of some thousands."""
-    operator = Dedupe(["sequence"], ttl="1000ns").build(NodeContext("d"))
-    for start in range(0, 300_000, 10_000):
-        numbers = np.arange(start, start + 10_000)
-        for batch in batches_of({"ts_event": numbers.tolist(), "sequence": numbers.tolist()}):
-            operator.process(batch)
-    assert len(operator._tags) <= 16_384
+def test_duplicates_that_nobody_reads_are_counted_and_not_made() -> None:
+    """What the graph does not connect costs nothing and is in the account all the same."""
+    batch = batches_of({"ts_event": [1, 2, 3], "sequence": [1, 1, 2]})[0]
+    context = NodeContext("d", reads=frozenset({"out"}))
+    ((port, out),) = Dedupe(["sequence"]).build(context).process(batch)
+    assert (port, out["sequence"].tolist()) == ("out", [1, 2])
+    assert context.account.reasons == {"duplicate": 1}
 
 
 def test_state_holds_names_and_the_key_group_of_the_symbol() -> None:
