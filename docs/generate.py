@@ -1,10 +1,11 @@
 """Write what is in the docs because it is in the code.
 
-    python docs/generate.py            write `docs/reference/` and `docs/pipeline.schema.json`
+    python docs/generate.py            write `docs/reference/`, the schema and the timelines
     python docs/generate.py --check    write nothing; exit 1 and list the files that are stale
 
 A page of `docs/reference/` describes one component; its text is the component's own
 docstring, its table of settings the component's own fields. `cli.md` is the help of `mdp`.
+A timeline in `docs/images/` shows what the engine made of a few rows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pictures import pictures
 
 from market_data_pipeline.cli.main import cli
 from market_data_pipeline.spec import registry
@@ -63,14 +65,15 @@ def pages() -> dict[Path, str]:
         found[Path("reference", _file_name(info))] = _component_page(info)
     found[Path("reference", "cli.md")] = _cli_page()
     found[Path("reference", "index.md")] = _index_page(infos)
-    return found
+    return found | pictures()
 
 
 def stale_files(folder: Path = _DOCS) -> list[str]:
     """Return the generated files that are missing, differ, or should not be there."""
     wanted = pages()
     stale = [str(path) for path, text in wanted.items() if _text_of(folder / path) != text]
-    there = (path.relative_to(folder) for path in (folder / "reference").glob("*"))
+    written = (*folder.glob("reference/*"), *folder.glob("images/timeline-*"))
+    there = (path.relative_to(folder) for path in written)
     return sorted([*stale, *(str(path) for path in there if path not in wanted)])
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -194,8 +195,9 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert not islands
 
 
-def test_generated_pages_are_current() -> None:
-    """The reference is what the code says now; `make docs` writes it."""
+def test_generated_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference and timelines are what the code says and does now; `make docs` writes them."""
+    monkeypatch.syspath_prepend(str(REPO / "docs"))
     spec = util.spec_from_file_location("generate", REPO / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -203,6 +205,19 @@ def test_generated_pages_are_current() -> None:
     spec.loader.exec_module(generate)
     stale: list[str] = generate.stale_files()
     assert not stale, "run `make docs`"
+
+
+@pytest.mark.parametrize("path", sorted(REPO.glob("docs/images/*.svg")), ids=lambda p: p.stem)
+def test_picture_stands_alone_and_is_shown(path: Path) -> None:
+    """A picture is XML, runs nothing, loads nothing, has a name, and is on some page."""
+    names = {re.sub(r"^\{.*\}", "", node.tag) for node in ElementTree.parse(path).iter()}  # noqa: S314 - our own
+    assert names <= {"svg", "style", "rect", "path", "line", "circle", "text", "title", "g"}
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"href|url\(|@import|@font-face|\son\w+=", text)
+    assert 'aria-label="' in text
+    assert any(
+        f"images/{path.name})" in (REPO / page).read_text(encoding="utf-8") for page in PAGES
+    )
 
 
 @pytest.mark.parametrize("path", sorted(REPO.glob("examples/[a-z]*.py")), ids=lambda p: p.stem)
