@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from types import ModuleType
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
@@ -210,7 +210,7 @@ def test_generated_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", sorted(REPO.glob("docs/images/*.svg")), ids=lambda p: p.stem)
 def test_picture_stands_alone_and_is_shown(path: Path) -> None:
     """A picture is XML, runs nothing, loads nothing, has a name, and is on some page."""
-    names = {re.sub(r"^\{.*\}", "", node.tag) for node in ElementTree.parse(path).iter()}  # noqa: S314 - our own
+    names = {re.sub(r"^\{.*\}", "", node.tag) for node in ET.parse(path).iter()}  # noqa: S314 - our own
     assert names <= {"svg", "style", "rect", "path", "line", "circle", "text", "title", "g"}
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"href|url\(|@import|@font-face|\son\w+=", text)
