@@ -157,7 +157,7 @@ def test_list_names_what_a_pipeline_may_use(mdp: Mdp) -> None:
     described = mdp("list operators bars")
     assert "every" in described.out
     assert mdp("list operators bars --json").json["settings"][0]["name"] == "every"
-    assert mdp("list operators --json").json["operators"][0]["name"] == "assign"
+    assert mdp("list operators --json").json["operators"][0]["name"] == "asof_join"
 
 
 def test_list_of_what_is_not_there_names_the_nearest(mdp: Mdp) -> None:

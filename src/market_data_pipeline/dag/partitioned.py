@@ -8,23 +8,25 @@ nor does the order of the rows of one symbol.
 
 from __future__ import annotations
 
-__all__ = ("Parallelism", "PartOperator", "Partitioned", "partitioned")
+__all__ = ("Parallelism", "PartOperator", "Partitioned", "check_spread", "partitioned")
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Annotated, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from market_data_pipeline.batch import Batch, Progress
+from market_data_pipeline.dag.component import type_name_of
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext, Operator, Outputs, StatusOperator
 from market_data_pipeline.dag.partitions import key_groups_of_partition
 from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
 
 Parallelism: TypeAlias = Annotated[int, Field(ge=1, le=KEY_GROUP_COUNT)]
@@ -60,6 +62,24 @@ def partitioned(
         make: Makes one for a context.
     """
     return make(context) if parallelism == 1 else Partitioned(parallelism, context, make)
+
+
+def check_spread(component: Any, key: Sequence[str]) -> None:
+    """Do nothing if an operator's rows can be spread as its setting `parallelism` says.
+
+    Args:
+        component: The settings.
+        key: The columns that tell its rows apart.
+
+    Raises:
+        ConfigError: If threads that have a symbol each would share state.
+    """
+    if component.parallelism > 1 and "symbol" not in key:
+        msg = (
+            f"`parallelism` of `{type_name_of(component)}` spreads symbols over threads, and "
+            f"its key has no `symbol`; leave `parallelism` out"
+        )
+        raise ConfigError(msg, parameter="parallelism")
 
 
 class Partitioned:

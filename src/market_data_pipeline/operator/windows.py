@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext, Operator
+from market_data_pipeline.dag.partitioned import Parallelism, check_spread, partitioned
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError, SchemaError
 from market_data_pipeline.operator.aggregates import Aggregate, BoundAggregate, Word
@@ -97,6 +98,8 @@ class Windows:
             default.
         results: What functions and expressions of your own give: int, float (the
             default) or decimal, an integer in units of 1e-9.
+        parallelism: Threads that symbols are spread over, by their key groups. The rows that
+            come out are the same; those of different symbols may come in another order.
     """
 
     aggregates: dict[str, Any]
@@ -112,6 +115,7 @@ class Windows:
     revisions: Revisions = "upsert"
     ttl: PositiveDuration | None = None
     results: dict[str, Word] = Field(default_factory=dict)
+    parallelism: Parallelism = 1
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "outside")
     side_outputs: ClassVar[tuple[str, ...]] = ("late", "outside")
@@ -154,6 +158,7 @@ class Windows:
             check_calendar(self.calendar)
         self.parsed()
         self.origin_ns()
+        check_spread(self, self.key)
 
     def _check_kind(self) -> None:
         """Refuse settings that are of different kinds of windows.
@@ -282,6 +287,9 @@ class Windows:
 
     def build(self, context: NodeContext) -> Operator:
         """Make the running half."""
+        return partitioned(self.parallelism, context, self._build)
+
+    def _build(self, context: NodeContext) -> Operator:
         if self.sliding or self.rows is not None:
             from market_data_pipeline.operator.window_ordered import OrderedWindowsOperator
 
