@@ -31,7 +31,7 @@ from market_data_pipeline.spec.registry import KINDS, Kind
 _DOCS: Final = Path(__file__).parent
 _HELP_WIDTH: Final = 88
 _SECTION: Final = re.compile(r"(Args|Attributes|Raises|Returns|Example|Examples):")
-_REMARK: Final = re.compile(r"(Backpressure|Delivery|Memory|Complexity|Source): (.*)", re.DOTALL)
+_REMARK: Final = re.compile(r"(Backpressure|Lateness|Delivery|Memory|Source): (.*)", re.DOTALL)
 _GENERATED: Final = "<!-- Written by docs/generate.py from the code. -->"
 
 # What the runtime gives every component of a kind; a component that differs says so.

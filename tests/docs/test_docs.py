@@ -9,6 +9,7 @@ In shown output `...` stands for anything.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
 import shlex
@@ -27,6 +28,7 @@ from click.testing import CliRunner
 
 from market_data_pipeline.cli.main import cli
 from market_data_pipeline.errors import SpecError
+from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.loader import load_text
 
 REPO = Path(__file__).parents[2]
@@ -193,6 +195,17 @@ def test_every_page_can_be_reached_from_the_index() -> None:
                 waiting.append(target)
     islands = {path.resolve() for path in REPO.glob("docs/**/*.md")} - seen
     assert not islands
+
+
+@pytest.mark.parametrize("name", registry.built_in("operator"))
+@pytest.mark.parametrize("remark", ["Backpressure", "Lateness", "Memory"])
+def test_operator_says_what_it_does_to_load_and_late_rows(name: str, remark: str) -> None:
+    """What an operator holds back, takes for late and keeps is said where it is defined."""
+    doc = inspect.getdoc(registry.find("operator", name)) or ""
+    said = re.search(rf"^{remark}: (.+)", doc, re.MULTILINE)
+    assert said, f"the docstring of `{name}` has no paragraph that begins with `{remark}: `"
+    page = (REPO / f"docs/reference/operator-{name}.md").read_text(encoding="utf-8")
+    assert f"\n## {remark}\n" in page, "a blank line is missing in front of it; then `make docs`"
 
 
 def test_generated_files_are_current(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,11 @@ class BatchRows:
 
     Backpressure: holds at most one batch.
 
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row once, in order; the last ones at the end of input.
+
+    Memory: the rows of the batch under way, fewer than `rows`.
 
     Attributes:
         rows: Rows of a full batch.

@@ -24,7 +24,13 @@ class Assign:
     An expression sees the columns as they come in, not those assigned beside it.
     Arithmetic on prices and sizes is exact: see `Expression` for what can be written.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row once.
+
+    Memory: none.
 
     Attributes:
         columns: Names of the columns to their expressions, such as

@@ -47,11 +47,6 @@ class Bars:
     of arrival; apart from them the order of arrival makes no difference as long as rows
     stay within the source's `out_of_order` bound.
 
-    With `lateness`, a row that comes after its window has ended, but not by more than
-    that, changes the bar: it comes out again with `revision` one higher. When the
-    watermark reaches `ts_close + lateness` each bar comes out once more with `is_final`.
-    Rows that are later still go to the output `late`.
-
     Every bar says how far it can be trusted: `is_final`, `revision`, `late_count`,
     `missing_seq` (from a column `missing`, as `sequence` gives it), `gap_ns`, `coverage`,
     `feed_state` and `session`. A column `updates`, as `conditions` gives it, says what a
@@ -62,16 +57,23 @@ class Bars:
 
     A bar that no span of time closes takes rows in the order of event time, holds them
     until the watermark has come to them, and ends with the row that closes it: `ts_open`
-    and `ts_close` are the times of its first and its last row. Rows below the watermark
-    are late.
+    and `ts_close` are the times of its first and its last row.
 
-    Backpressure: holds one slot of 128 bytes per symbol and window that can still change.
-    Bars that no span of time closes hold one slot of 128 or 192 bytes per symbol, and the
-    rows that the source's `out_of_order` bound spans. With `action`, the trades of windows
-    that can still change are held too.
+    Backpressure: no rows are taken while a channel behind is full.
+
+    Lateness: with `lateness`, a row that comes after its window has ended, but not by more
+    than that, changes the bar: it comes out again with `revision` one higher. When the
+    watermark reaches `ts_close + lateness` each bar comes out once more with `is_final`.
+    Rows that are later still go to the output `late`, and so do, where no span of time
+    closes the bars, all rows below the watermark.
 
     Delivery: each bar once, bars of time in the order of `ts_open`, others of `ts_close`;
     with `lateness` as `revisions` says.
+
+    Memory: one slot of 128 bytes per symbol and window that can still change. Bars that no
+    span of time closes hold one slot of 128 or 192 bytes per symbol, and the rows that the
+    source's `out_of_order` bound spans. With `action`, the trades of windows
+    that can still change are held too.
 
     Attributes:
         every: What closes a bar. Windows of time are aligned to the UNIX epoch, or to the

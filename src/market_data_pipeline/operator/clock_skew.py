@@ -86,7 +86,12 @@ class ClockSkew:
     Source: minima as in NTP's clock filter (RFC 5905, section 10) and Paxson 1998, "On
     calibrating measurements of packet transit times"; the line as in Moon, Skelly and
     Towsley 1999, "Estimation and removal of clock skew from network delay measurements".
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: none of its own; rows are measured in the order in which they arrive.
+
     Delivery: the estimate is saved with a checkpoint.
+
     Memory: 88 bytes a key and 16 for each of `spans`.
 
     Attributes:

@@ -57,7 +57,13 @@ class Conditions:
     `unknown_condition` beside the account. With `unknown: reject` such rows go to the
     output `unknown` and are counted under that word.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row once, in order.
+
+    Memory: the table, and what was found for up to 65,536 different conditions.
 
     Attributes:
         table: Name of a built-in table, a mapping, or the path of a CSV file.

@@ -58,8 +58,14 @@ class Dedupe:
     (MurmurHash3, seven bits of it the key group): that two of a billion different keys are
     taken for one has a probability below 1e-18.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: no row is too late to pass. A copy that comes once the watermark has reached
+    the event time of the first plus `ttl` is not known as one.
+
     Delivery: the memory of keys is saved with a checkpoint, so that a restart neither
     lets a duplicate through nor drops a row that is none.
+
     Memory: for each key let through within `ttl`, 30 to 110 bytes where the last integer of
     the key counts up, 80 to 600 where it does not; up to 900 where such keys are fewer than
     16,384.

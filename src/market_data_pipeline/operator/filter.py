@@ -42,7 +42,14 @@ class Filter:
     An expression is as fast as the columns can be read; a function on rows costs about a
     microsecond a row.
 
+    Backpressure: takes no rows while a channel behind it is full, nor while calls of an
+    `async` function are under way.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row that passes once, in order.
+
+    Memory: none is kept from one batch to the next.
 
     Attributes:
         where: The condition.

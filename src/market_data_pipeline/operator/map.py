@@ -42,9 +42,15 @@ class Map:
     row is which and may be left out if no row is. Such a function sees rows as they were
     cut into batches, so let it look at each row by itself.
 
-    A row keeps the watermark it had, also if its event time is changed.
+    Backpressure: takes no rows while a channel behind it is full, nor while calls of an
+    `async` function are under way.
+
+    Lateness: none of its own; a row keeps the watermark it had, also if its event time is
+    changed.
 
     Delivery: every row once, in order.
+
+    Memory: none is kept from one batch to the next.
 
     Attributes:
         fn: The function.

@@ -66,7 +66,13 @@ class Quality:
 
     Rows that repeat a key are for `dedupe`, missing numbers for `sequence`.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: none of its own; rows are looked at in the order in which they arrive, and how
+    old one may be says `out_of_sequence`.
+
     Delivery: what is remembered is saved with a checkpoint.
+
     Memory: 128 bytes for each symbol seen within `ttl`, with `outlier` 32 bytes more for each
     price of the window; 4 bytes for each symbol of the run.
     Source: outliers by the median and its median deviation, Hampel (1974), "The influence

@@ -34,7 +34,13 @@ class Router:
     `by: symbol, routes: {btc: [BTCUSDT, BTCUSDC]}`. Rows that meet none go to `default`;
     without it they end here and are counted as `filtered`.
 
+    Backpressure: holds no rows; takes none while a channel behind one of its outputs is full.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row once, to one output, in order.
+
+    Memory: none.
 
     Attributes:
         routes: Names of outputs to their conditions, or to lists of values.

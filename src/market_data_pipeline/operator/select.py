@@ -24,7 +24,13 @@ class Select:
     Sources that can, such as Parquet files, do not even read the others. The event time
     must be among them: the nodes behind cannot do without.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row once.
+
+    Memory: none.
 
     Attributes:
         columns: The columns to keep.

@@ -87,7 +87,13 @@ class SequenceTracker:
     Several inputs are read as one, so a second source with the rows that are missing is
     spliced in by reading both: `from: [live, backfill]`.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: no row is too late to pass. One that comes for a gap which is forgotten after
+    `ttl` is out of sequence and fills nothing.
+
     Delivery: what was seen and what is missing is saved with a checkpoint.
+
     Memory: 192 bytes a key, 64 bytes for each gap that is open.
 
     Attributes:

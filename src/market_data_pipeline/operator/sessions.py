@@ -41,7 +41,12 @@ class TradingSessions:
     A row of a time that the calendar does not know of, as a year whose holidays are not
     fixed, ends the run.
 
+    Backpressure: holds no rows; takes none while a channel behind it is full.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: every row once, in order.
+
     Memory: the calendar's intervals for the decades seen, about 100 kB each.
 
     Attributes:

@@ -37,7 +37,12 @@ class Throttle:
     a batch leaves whole when there are tokens for all of its rows.
 
     Backpressure: a row that waits keeps the rows behind it waiting, up to the source.
+
+    Lateness: none of its own; a row keeps the watermark it came with.
+
     Delivery: `delay` lets every row through once; `drop` loses rows by design.
+
+    Memory: one bucket, of two numbers.
 
     Attributes:
         rate: Rows per second.

@@ -32,8 +32,14 @@ class TradesWithQuotes:
     Backpressure: reads the input that is behind. Holds trades until the watermark of the
     quotes has passed them, and of the quotes the last one of each symbol and those after it.
 
+    Lateness: a row below the watermark of its own input is late: it goes to `late` or
+    `late_right`, and is not joined.
+
     Delivery: every trade once, in the order of event time. Quotes end under the reason
-    `joined`; rows below the watermark of their own input go to `late` or `late_right`.
+    `joined`.
+
+    Memory: for each quote that is held 12 bytes and its prices and sizes, 8 bytes each, with
+    room for up to four times as many; trades as they came.
 
     Attributes:
         strict: True if a quote of the trade's own time does not count.

@@ -22,7 +22,15 @@ class Union:
     order that does not depend on which stream was faster. This operator adds nothing to
     that: it gives the merged stream a name.
 
+    Backpressure: reads the input that is behind; the others wait in their channels, which
+    fill up.
+
+    Lateness: none of its own. The watermark is the least of the inputs that are neither idle
+    nor at their end, so no input makes rows of another late.
+
     Delivery: every row of every input once.
+
+    Memory: none.
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("out",)

@@ -57,11 +57,6 @@ class Windows:
     `size`, or of the last `rows`. Rows come in the order of event time; a row below the
     watermark is late.
 
-    A window comes out when the watermark reaches `ts_close`. With `lateness` it stays
-    open to revision: a row that comes later gives it again at once with `revision` one
-    higher, and when the watermark reaches `ts_close + lateness` it is given once more
-    with `is_final` true. A row whose windows are all final goes to the output `late`.
-
     Aggregates are `first`, `last`, `min`, `max`, `sum`, `mean`, `std`, `count()`,
     `count(column)`, `vwap(price, size)` and `quantile(column, 0.95)`, or in Python a
     function whose parameters are named as columns, given the arrays of one window, or a
@@ -71,10 +66,19 @@ class Windows:
     mean of integers at scale 9), `quantile` is the nearest rank, `std` the float nearest
     the sample deviation to some 12 digits.
 
-    Backpressure: holds each row, 12 to 24 bytes a column, until its last window is
-    final; a row that comes d rows late in its key costs a move of d rows.
+    Backpressure: rows wait here for their windows; none are taken while a channel behind is
+    full.
+
+    Lateness: a window comes out when the watermark reaches `ts_close`. With `lateness` it
+    stays open to revision: a row that comes later gives it again at once with `revision` one
+    higher, and when the watermark reaches `ts_close + lateness` it is given once more with
+    `is_final` true. A row whose windows are all final goes to the output `late`.
 
     Delivery: each window once, in the order of its end, and again for each revision.
+
+    Memory: each row until its last window is final, 16 bytes and 8 for each column that is
+    aggregated, with room for half as many more. A row that comes d rows late in its key
+    costs a move of d rows.
 
     Attributes:
         aggregates: The columns to work out, by name.
