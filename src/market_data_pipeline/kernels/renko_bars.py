@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ("renko_bars",)
 
 import numpy as np
-from numba import njit
 
 from market_data_pipeline.kernels.activity_slots import (
     ARGUMENTS,
@@ -30,13 +29,14 @@ from market_data_pipeline.kernels.activity_slots import (
     give_bar,
     take_row,
 )
+from market_data_pipeline.kernels.compiling import kernel
 
 _TOP = OWN
 _BOTTOM = OWN + 1
 _STARTED = OWN + 2
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
+@kernel(RESULT(*ARGUMENTS))
 def renko_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; give a brick for each height that the price is beyond the brick before.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ("run_bars",)
 
 import numpy as np
-from numba import njit
 
 from market_data_pipeline.kernels.activity_slots import (
     ARGUMENTS,
@@ -26,6 +25,7 @@ from market_data_pipeline.kernels.activity_slots import (
     is_at_least,
     take_row,
 )
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.expected_activity import (
     META_SPAN,
     SUM_A,
@@ -36,7 +36,7 @@ from market_data_pipeline.kernels.expected_activity import (
 )
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
+@kernel(RESULT(*ARGUMENTS))
 def run_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):
     """Take rows; close a bar with the row that brings bought or sold to the threshold.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ("split_volume_bars",)
 
 import numpy as np
-from numba import njit
 
 from market_data_pipeline.kernels.activity_slots import (
     ARGUMENTS,
@@ -27,9 +26,10 @@ from market_data_pipeline.kernels.activity_slots import (
     give_bar,
     take_row,
 )
+from market_data_pipeline.kernels.compiling import kernel
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
+@kernel(RESULT(*ARGUMENTS))
 def split_volume_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; a row fills the bar under way, then whole bars, and begins another.
 

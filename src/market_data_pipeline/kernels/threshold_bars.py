@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ("threshold_bars",)
 
 import numpy as np
-from numba import njit
 
 from market_data_pipeline.kernels.activity_slots import (
     ARGUMENTS,
@@ -29,10 +28,11 @@ from market_data_pipeline.kernels.activity_slots import (
     is_at_least,
     take_row,
 )
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.int128 import add_product
 
 
-@njit(RESULT(*ARGUMENTS), cache=True, nogil=True, _nrt=False)
+@kernel(RESULT(*ARGUMENTS))
 def threshold_bars(first, times, codes, prices, sizes, sides, missing, meta, slots, out):  # noqa: ARG001
     """Take rows; close a bar with the row that brings it to the threshold.
 

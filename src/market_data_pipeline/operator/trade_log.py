@@ -162,7 +162,7 @@ class TradeLog:
         if not len(rows["time"]):
             return
         ids = rows["trade_id"]
-        kept = dict(zip(("missing", "updates"), has, strict=True))
+        kept: dict[str, bool] = dict(zip(("missing", "updates"), has, strict=True))
         self._chunks.append(
             _Chunk(
                 self._symbols.encode(rows["symbol"].tolist()),

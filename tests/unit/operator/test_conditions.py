@@ -131,7 +131,12 @@ def test_suspicious_row_updates_nothing() -> None:
 
 def test_conditions_come_in_many_types() -> None:
     """Letters, numbers, dictionaries and lists of them."""
-    own = {"64": "all", "37": "volume", "12": ["volume", "high_low"], "0": "none"}
+    own: dict[str, str | int | list[str]] = {
+        "64": "all",
+        "37": "volume",
+        "12": ["volume", "high_low"],
+        "0": "none",
+    }
     numbers = np.array([37, 12, 64, 0, 99, UNDEFINED], np.int64)
     assert _updates(Conditions(own), _batch(Field("condition", Kind.INT), numbers))[0] == [
         *(1, 3, 7, 0, 7, 7)
@@ -160,7 +165,7 @@ def test_table_from_a_file(tmp_path: Path) -> None:
 
 def test_bits_of_a_table_of_ones_own() -> None:
     """In hexadecimal, with or without `0x`."""
-    table = {"0x1": "all", "20": ["volume"]}
+    table: dict[str, str | int | list[str]] = {"0x1": "all", "20": ["volume"]}
     assert _updates(Conditions(table, bits=True), _texts(["1", "0x21", "0x40"]))[0] == [7, 1, 7]
     masks = _batch(Field("condition", Kind.INT), np.array([1, 0x20, 0], np.int64))
     assert _updates(Conditions(table, bits=True), masks)[0] == [7, 1, 7]
@@ -214,7 +219,7 @@ def test_columns_that_do_not_fit_are_refused(settings: Conditions, told: str) ->
 def test_only_columns_that_are_needed_are_read() -> None:
     """The conditions, the mark, and what passes through."""
     wanted = Conditions("lean_us_equity").required_columns(frozenset({"price", "updates"}))
-    assert wanted == {"price", "condition", "flags"}
+    assert wanted == frozenset({"price", "condition", "flags"})
     assert Conditions().required_columns(None) is None
 
 

@@ -255,7 +255,7 @@ def test_state_is_bounded_by_the_symbols_alive() -> None:
     """Of a hundred thousand symbols that come once, the slots of some hundreds are kept."""
     symbols = SymbolTable()
     context = NodeContext("q", symbols=symbols)
-    operator = Quality(outlier={"window": 51}, ttl="100ns").build(context)
+    operator: Any = Quality(outlier={"window": 51}, ttl="100ns").build(context)
     schema = TRADE.only(["ts_event", "symbol", "price", "size"])
     for start in range(0, 100_000, 1_000):
         numbers = np.arange(start, start + 1_000)

@@ -238,7 +238,7 @@ def test_gap_of_one_symbol_does_not_touch_others() -> None:
 
 def test_open_gaps_of_many_keys_take_no_more_room_than_allowed() -> None:
     """A feed of which every second row is lost leaves memory flat."""
-    operator = SequenceTracker(by=["symbol"], most_gaps=50).build(NodeContext("s"))
+    operator: Any = SequenceTracker(by=["symbol"], most_gaps=50).build(NodeContext("s"))
     for start in range(0, 200_000, 10_000):
         numbers = np.arange(start, start + 10_000)
         columns: Any = {"ts_event": numbers, "symbol": numbers % 3, "sequence": 2 * numbers}
@@ -249,7 +249,7 @@ def test_open_gaps_of_many_keys_take_no_more_room_than_allowed() -> None:
 
 def test_keys_that_are_gone_take_no_room() -> None:
     """A million keys of which a thousand are alive take the room of some thousands."""
-    operator = SequenceTracker(by=["price"], forget="1000ns").build(NodeContext("s"))
+    operator: Any = SequenceTracker(by=["price"], forget="1000ns").build(NodeContext("s"))
     for start in range(0, 1_000_000, 10_000):
         numbers = np.arange(start, start + 10_000)
         columns: Any = {"ts_event": numbers, "price": numbers // 2, "sequence": 3 * numbers}

@@ -56,6 +56,7 @@ def replay(source: ReplaySource, *, columns: frozenset[str] | None = None) -> Re
         try:
             while (given := await reader.read()) is not None:
                 for port, batch in given:
+                    assert isinstance(batch, Batch)
                     if port == "rejected":
                         columns_of = [batch[name].tolist() for name in ("row", "reason")]
                         places = batch["place"].to_pylist()
