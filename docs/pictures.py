@@ -235,7 +235,7 @@ def _backfill() -> Timeline:
         )
 
     return Timeline(
-        "sequence, then bars of 5 s with lateness 4 s; rows 3 and 4 come from a second source",
+        "sequence, then bars of 5 s with lateness 4 s; a second source fills the gap",
         play(rows, mdp.SequenceTracker(ttl="1min"), mdp.Bars("5s", lateness="4s")),
         (0, 15 * _S),
         5 * _S,
@@ -305,6 +305,55 @@ def _either(moment: Moment) -> str:
     what = f"quote {item['bid_price']}" if moment.side else "trade"
     received = f", got {item['ts_recv'] / _S:g} s" if "ts_recv" in item else ""
     return f"{what} of {_seconds(item['ts_event'])}{received}"
+
+
+def _clocks() -> Timeline:
+    behind = 1.25
+    waits = [(1, 0.05), (2, 0.4), (3, 0.01), (5, 0.3), (6.5, 0.02), (7.5, -1.5), (9, 0.1)]
+    rows = [_trade(at, ts_recv=round((at + wait - behind) * _S)) for at, wait in waits]
+
+    def entry(came: Came) -> Entry | None:
+        if came.port != "out":
+            return None
+        skewed = ", is_skewed" if came.row["is_skewed"] else ""
+        text = f"clock_offset {came.row['clock_offset'] / _S:.2f} s{skewed}"
+        return Entry(text, "gone" if skewed else "plain")
+
+    return Timeline(
+        "clock_skew with span 3 s; the receiving clock is 1.25 s behind",
+        play(rows, mdp.ClockSkew(span="3s", bound="1s")),
+        (-_S, 11 * _S),
+        _S,
+        _seconds,
+        lambda moment: (
+            f"row of {_seconds(moment.item['ts_event'])}, got {_seconds(moment.item['ts_recv'])}"
+        ),
+        entry,
+        legend={
+            "row": "a row at ts_event; the arrow leads to ts_recv",
+            "gone": "a row whose own times are wrong",
+        },
+    )
+
+
+def _stale() -> Timeline:
+    quotes = [(1, "10.1"), (3, "10.2"), (5, "10.2"), (7.5, "10.2"), (8.5, "10.2"), (9.5, "10.3")]
+
+    def entry(came: Came) -> Entry:
+        if came.port == "out":
+            return Entry("passes", "plain")
+        return Entry(f"to rejected: {came.row['reason']}", "gone")
+
+    return Timeline(
+        "quality with stale after 4 s",
+        play([_quote(*quote) for quote in quotes], mdp.Quality(stale={"after": "4s"})),
+        (0, 11 * _S),
+        _S,
+        lambda time: f"{time // _S}" if time else "0 s",
+        lambda moment: f"quote {moment.item['bid_price']} of {_seconds(moment.item['ts_event'])}",
+        entry,
+        legend={"row": "a quote that passes", "gone": "a stale quote"},
+    )
 
 
 def _matched(
@@ -388,6 +437,8 @@ _PICTURES: Final[Mapping[str, Callable[[], Timeline]]] = {
     "timeline-hopping": _hopping,
     "timeline-activity": _activity,
     "timeline-backfill": _backfill,
+    "timeline-clocks": _clocks,
+    "timeline-stale": _stale,
     "timeline-dedupe": _duplicates,
     "timeline-activity-bars": _activity_bars,
     "timeline-asof": _asof,

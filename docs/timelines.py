@@ -410,9 +410,10 @@ class _Drawing:
             received = moment.item.get("ts_recv")
             if received is not None:
                 end = self._x(received)
+                back = 5 if end < x else -5
                 yield (
-                    f'<path d="M{x} {y + 10}H{end}m-5 -4l5 4l-5 4" stroke="var(--{colour})" '
-                    f'fill="none" stroke-width="1.5"/>'
+                    f'<path d="M{x} {y + 10}H{end}m{back} -4l{-back} 4l{back} 4" '
+                    f'stroke="var(--{colour})" fill="none" stroke-width="1.5"/>'
                 )
             look = (
                 'fill="var(--ground)" stroke="var(--gone)"'
