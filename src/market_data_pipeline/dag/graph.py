@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from market_data_pipeline.dag.component import type_name_of
-from market_data_pipeline.dag.nodes import JoinNode, SinkNode, SourceNode, TransformNode
+from market_data_pipeline.dag.nodes import (
+    JoinNode,
+    SelectiveNode,
+    SinkNode,
+    SourceNode,
+    TransformNode,
+)
 from market_data_pipeline.errors import (
     ConfigError,
     CycleError,
@@ -216,8 +222,11 @@ class Dag:
                     path[edge.node] = iter(self._nodes[edge.node].inputs)
         return list(done.values())
 
-    def validate(self) -> None:
+    def validate(self) -> dict[tuple[str, str], Schema | None]:
         """Find what would keep the graph from running, before anything runs.
+
+        Returns:
+            The columns on each output, as `schemas` does.
 
         Raises:
             GraphError: For cycles, unknown nodes and ports, nodes without input or
@@ -236,7 +245,7 @@ class Dag:
             self._check_input(node)
         for node in order:
             self._check_readers(node)
-        self.schemas()
+        return self.schemas()
 
     def _check_ports(self, node: Node) -> None:
         if node.kind == "source" and node.inputs:
@@ -353,8 +362,16 @@ class Dag:
                 raise SchemaError(msg, node=node.name)
         return first if len(schemas) == 1 or all(s is not None for _, s in schemas) else None
 
-    def required_columns(self) -> dict[str, frozenset[str] | None]:
-        """Return the columns somebody reads from each source, by its name; None for all."""
+    def required_columns(
+        self, known: Mapping[tuple[str, str], Schema | None] | None = None
+    ) -> dict[str, frozenset[str] | None]:
+        """Return the columns somebody reads from each source, by its name; None for all.
+
+        Args:
+            known: The columns on each output, as `schemas` gives them, if they are known:
+                some columns are only read where another is there.
+        """
+        known = known or {}
         wanted: dict[tuple[str, str], frozenset[str] | None] = {}
         for node in reversed(self.order()):
             if node.kind == "source":
@@ -364,6 +381,9 @@ class Dag:
             sides = any((node.name, port) in wanted for port in node.side_outputs)
             if isinstance(node.component, TransformNode) and not sides:
                 needs = node.component.required_columns(self._wanted_of(node, wanted))
+                schema = self.input_schema(node, known)
+                if needs is not None and schema is not None:
+                    needs = _selected(node.component, needs, schema)
             of_input: dict[str, frozenset[str] | None] = {}
             if isinstance(node.component, JoinNode) and not sides:
                 both = node.component.required_inputs(self._wanted_of(node, wanted))
@@ -388,6 +408,12 @@ class Dag:
             if (node.name, port) in wanted:
                 total = _both(total, wanted[node.name, port])
         return total
+
+
+def _selected(component: Component, needs: frozenset[str], schema: Schema) -> frozenset[str]:
+    if isinstance(component, SelectiveNode):
+        return component.select_columns(needs, schema)
+    return needs
 
 
 def _check_input_names(node: Node) -> None:

@@ -14,6 +14,7 @@ __all__ = (
     "NodeContext",
     "Operator",
     "Outputs",
+    "SelectiveNode",
     "SinkNode",
     "SinkWriter",
     "SourceItem",
@@ -314,6 +315,15 @@ class JoinOperator(Protocol):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a state, as in `Operator`."""
+        ...
+
+
+@runtime_checkable
+class SelectiveNode(Protocol):
+    """What the settings of an operator have besides if it reads some columns only with others."""
+
+    def select_columns(self, required: frozenset[str], schema: Schema) -> frozenset[str]:
+        """Return those of the required columns that are read of rows with these columns."""
         ...
 
 

@@ -133,7 +133,7 @@ class Run:
         self._sources: list[_Source] = []
         self._sinks: list[_Sink] = []
         self._chains: list[_Chain] = []
-        self._columns = dag.required_columns()
+        self._columns: dict[str, frozenset[str] | None] = {}
         self._dropped_known: dict[tuple[str, Port], int] = {}
 
     # What can be seen from outside while it runs
@@ -200,7 +200,7 @@ class Run:
             LedgerError: If rows are missing at the end.
         """
         began = self._clock.monotonic()
-        self.dag.validate()
+        self._columns = self.dag.required_columns(self.dag.validate())
         for node in self.dag.order():
             if isinstance(node.component, SinkNode):
                 node.component.check()

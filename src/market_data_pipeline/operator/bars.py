@@ -174,6 +174,10 @@ class Bars:
         optional = ("missing", "updates", "action", "trade_id")
         return frozenset(("ts_event", "ts_open", *optional, *columns_read(self._spec, self.price)))
 
+    def select_columns(self, required: frozenset[str], schema: Schema) -> frozenset[str]:
+        """Return the columns bars read: ids of trades only where actions refer to them."""
+        return required if "action" in schema else required - {"trade_id"}
+
     def build(self, context: NodeContext) -> Operator:
         """Make the running half, or as many as there are threads."""
         return partitioned(self.parallelism, context, self._build)

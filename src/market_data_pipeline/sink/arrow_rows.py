@@ -85,6 +85,18 @@ class ArrowRows:
         Raises:
             SchemaError: If a batch has other columns.
         """
+        self.check(batches)
+        if not batches:
+            return self.schema.empty_table()
+        arrays = [self._array(field, batches) for field in self.source]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+    def check(self, batches: Sequence[Batch]) -> None:
+        """Refuse batches with other columns.
+
+        Raises:
+            SchemaError: If there is one.
+        """
         for batch in batches:
             if batch.schema is not self.source and batch.schema != self.source:
                 msg = (
@@ -92,10 +104,6 @@ class ArrowRows:
                     f"rows with columns {_names(self.source)} in one output"
                 )
                 raise SchemaError(msg)
-        if not batches:
-            return self.schema.empty_table()
-        arrays = [self._array(field, batches) for field in self.source]
-        return pa.Table.from_arrays(arrays, schema=self.schema)
 
     def _array(self, field: Field, batches: Sequence[Batch]) -> pa.Array:
         parts = [batch.columns[field.name] for batch in batches]

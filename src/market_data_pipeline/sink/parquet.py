@@ -30,6 +30,10 @@ from market_data_pipeline.sink.writer import ThreadedWriter
 
 Compression: TypeAlias = Literal["zstd", "snappy", "none"]
 
+_GATHERED_ROWS: Final = 16_384
+"""Fewer rows wait for more: converting a few bars takes as long as converting thousands."""
+_GATHERED_BATCHES: Final = 64
+"""Nor do more batches wait, since each may be a small part of a large piece of memory."""
 _NEAR: Final = frozenset({Kind.TIME, Kind.INT})
 
 
@@ -130,6 +134,8 @@ class _ParquetOutput:
         self._rows: ArrowRows | None = None
         self._part: _PartFile | None = None
         self._part_count = 0
+        self._gathered: list[Batch] = []
+        self._gathered_rows = 0
         self._draft = Draft(self._path, overwrite=sink.overwrite)
         with reporting(self._path):
             if sink.is_folder:
@@ -140,7 +146,15 @@ class _ParquetOutput:
     def write(self, batches: Sequence[Batch]) -> None:
         if self._rows is None:
             self._rows = _rows(batches[0].schema, self._sink)
-        table = self._rows.table(batches)
+        self._rows.check(batches)
+        self._gathered += batches
+        self._gathered_rows += sum([len(batch) for batch in batches])
+        if self._gathered_rows >= _GATHERED_ROWS or len(self._gathered) >= _GATHERED_BATCHES:
+            self._write_gathered(self._rows)
+
+    def _write_gathered(self, rows: ArrowRows) -> None:
+        table = rows.table(self._gathered)
+        self._gathered, self._gathered_rows = [], 0
         with reporting(self._path):
             while table.num_rows:
                 part = self._open_part()
@@ -169,6 +183,8 @@ class _ParquetOutput:
 
     def complete(self) -> None:
         try:
+            if self._rows is not None:
+                self._write_gathered(self._rows)
             with reporting(self._path):
                 if self._part is not None or self._part_count == 0:
                     self._close_part()
@@ -190,6 +206,7 @@ class _ParquetOutput:
             self.discard()
 
     def discard(self) -> None:
+        self._gathered, self._gathered_rows = [], 0
         if self._part is not None:
             self._part.give_up()
             self._part = None

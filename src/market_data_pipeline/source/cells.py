@@ -145,10 +145,19 @@ def _fixed_from_text(text: Text, scale: int) -> Cells:
     return out, status if bad else None
 
 
+def _blank(rows: int) -> Int64s:
+    """Return an array to be written, from Arrow's pool, which keeps memory that is freed.
+
+    NumPy gives memory of this size back each time, and to get it anew costs several times
+    what a conversion does.
+    """
+    return np.frombuffer(pa.allocate_buffer(8 * rows), np.int64)
+
+
 def _fixed_from_floats(values: Values, scale: int) -> Cells:
     from market_data_pipeline.kernels.fixed import floats_to_fixed, floats_to_fixed_checked
 
-    out = np.empty(len(values), np.int64)
+    out = _blank(len(values))
     if not floats_to_fixed(values, float(10**scale), out):
         return out, None
     status = np.empty(len(values), np.uint8)
@@ -176,7 +185,7 @@ def _fixed_from_ints(column: pa.Array, scale: int) -> Cells:
     from market_data_pipeline.kernels.fixed import ints_to_fixed
 
     values, status = _int64s(column)
-    out, codes = np.empty(len(values), np.int64), np.empty(len(values), np.uint8)
+    out, codes = _blank(len(values)), np.empty(len(values), np.uint8)
     if not ints_to_fixed(values, 10**scale, out, codes):
         return out, status
     return out, codes if status is None else np.maximum(codes, status)

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _THREADS: Final = 2
+_GROUPS_AHEAD: Final = _THREADS + 1
+"""One waits for a thread, so that none is idle while the rows of another are given."""
 _GROUP_ROWS_MAX: Final = 262_144
 
 
@@ -57,7 +59,7 @@ class RowGroups:
         decoding: deque[Future[list[pa.RecordBatch]]] = deque()
         for group in groups:
             decoding.append(self._threads.submit(self._decode, group))
-            if len(decoding) == _THREADS:
+            if len(decoding) == _GROUPS_AHEAD:
                 yield from decoding.popleft().result()
         while decoding:
             yield from decoding.popleft().result()

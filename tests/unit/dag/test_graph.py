@@ -16,6 +16,7 @@ from market_data_pipeline.errors import (
     UnknownNodeError,
 )
 from market_data_pipeline.operator.bars import Bars
+from market_data_pipeline.records import TRADE, Field, Kind
 from support.nodes import RecordingSink, ScriptedSource
 
 
@@ -152,3 +153,14 @@ def test_only_columns_that_are_read_are_required() -> None:
     assert "side" not in required
     late = ("late", SINK, [Edge("bars", "late")])
     assert graph(*nodes, late).required_columns()["ticks"] is None
+
+
+def test_a_column_that_is_read_with_another_is_not_required_without_it() -> None:
+    """Bars need the ids of trades only where actions refer to them, or may do so."""
+    nodes = [("ticks", SOURCE, []), ("bars", BARS, [Edge("ticks")]), ("s", SINK, [Edge("bars")])]
+    dag = graph(*nodes)
+    corrected = TRADE.having(Field("action", Kind.CHAR))
+    for schema, is_read in ((TRADE, False), (corrected, True), (None, True)):
+        required = dag.required_columns({("ticks", "out"): schema})["ticks"]
+        assert required is not None
+        assert ("trade_id" in required) is is_read

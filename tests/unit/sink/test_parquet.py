@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -27,6 +28,16 @@ def test_row_groups_do_not_depend_on_batches(tmp_path: Path) -> None:
         metadata = pq.read_metadata(str(sink.path))
         groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         assert groups == [100] * 10 + [50]
+
+
+def test_any_number_of_small_batches_comes_back_in_order(tmp_path: Path) -> None:
+    """Small batches wait for one another before they are converted; none is lost or moved."""
+    rows = bars(20_000)
+    one, many = (ParquetSink(tmp_path / f"{name}.parquet") for name in ("one", "many"))
+    write(one, [rows])
+    cuts = [0, *range(1, 300), 300, 17_000, 19_999, 20_000]
+    write(many, [rows.slice(a, b) for a, b in pairwise(cuts)])
+    assert many.read().equals(one.read())
 
 
 def test_columns_have_plain_types(tmp_path: Path) -> None:
