@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("EVERY_KEY", "NONE", "Sessions", "TumblingWindows", "WindowGrid")
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.state import Snapshot
-from market_data_pipeline.errors import ConfigError, SnapshotError
+from market_data_pipeline.durations import format_duration
+from market_data_pipeline.errors import ConfigError, RecordError, SnapshotError
 from market_data_pipeline.kernels import windows as layout
 from market_data_pipeline.symbols import SymbolTable
 
@@ -100,11 +101,12 @@ class WindowGrid:
             return times
         self.cover(int(known.min()))
         self.cover(int(known.max()))
-        opens, closes, anchors, _ = self.sessions.table
-        if not len(opens):
+        _, closes, anchors, ends = self.sessions.table
+        if not len(closes):
             return times
         at = np.minimum(np.searchsorted(closes, times, side="right"), len(closes) - 1)
-        inside = (opens[at] <= times) & (times < closes[at])
+        # A window may go on through a pause in trading.
+        inside = (anchors[at] <= times) & (times < ends[at])
         return np.where(inside, times - (times - anchors[at]) % self.width, times)
 
     def start_of(self, time: int) -> int:
@@ -113,6 +115,49 @@ class WindowGrid:
             lowest = TIME_MIN + self.width + self.origin
             return time - (time - self.origin) % self.width if time >= lowest else TIME_MIN
         return int(self.edges(np.array([time + self.lateness], np.int64))[0])
+
+    def windows(self, begin: int, stop: int, most: int) -> Iterator[tuple[Int64s, Int64s]]:
+        """Return the windows with `begin <= start < stop`, in pieces.
+
+        Args:
+            begin: First time; without sessions the start of a window.
+            stop: First time after them.
+            most: Windows in a piece, > 0.
+
+        Yields:
+            (k,) starts and (k,) ends, ascending, `0 < k <= most`.
+        """
+        width = self.width
+        parts: list[tuple[Int64s, Int64s]] = []
+        room = most
+        for first, end in self._spans(begin, stop):
+            left = -((first - min(end, stop)) // width)
+            at = 0
+            while at < left:
+                count = min(room, left - at)
+                starts = first + width * np.arange(at, at + count, dtype=np.int64)
+                parts.append((starts, np.where(starts < end - width, starts + width, end)))
+                at += count
+                room -= count
+                if not room:
+                    yield _pairs_joined(parts)
+                    parts, room = [], most
+        if parts:
+            yield _pairs_joined(parts)
+
+    def _spans(self, begin: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Return the first start of a window from `begin` on, and the end, of each session."""
+        if self.sessions is None:
+            yield begin, TIME_MAX
+            return
+        self.cover(begin)
+        self.cover(stop - 1)
+        anchors, at = np.unique(self.sessions.table[2], return_index=True)
+        ends = self.sessions.table[3][at]
+        wanted = (ends > begin) & (anchors < stop)
+        for anchor, end in zip(anchors[wanted].tolist(), ends[wanted].tolist(), strict=True):
+            missed = max(-((anchor - begin) // self.width), 0)
+            yield anchor + missed * self.width, end
 
     def cover(self, time: int) -> None:
         """Know the sessions around a time."""
@@ -146,6 +191,7 @@ class TumblingWindows:
         close: Kernel,
         symbols: SymbolTable,
         kind: int = 0,
+        step: int = 1,
         mode: int = layout.MODE_UPSERT,
     ) -> None:
         """Make an empty table.
@@ -156,6 +202,7 @@ class TumblingWindows:
             close: Kernel that closes windows.
             symbols: Names of the keys.
             kind: What the kernel shall keep in a slot.
+            step: How many slots it keeps for each key.
             mode: How revisions are given out, `MODE_*` of `kernels.windows`.
         """
         self.grid = grid
@@ -169,6 +216,7 @@ class TumblingWindows:
         meta[layout.META_LATENESS] = grid.lateness
         meta[layout.META_MODE] = mode
         meta[layout.META_KIND] = kind
+        meta[layout.META_STEP] = self._step = step
         meta[layout.META_TRIGGER] = TIME_MAX
         meta[layout.META_CURRENT_ROW] = -1
         meta[layout.META_FREE_SLOT] = -1
@@ -198,27 +246,21 @@ class TumblingWindows:
         return bool(self._meta[layout.META_OVERFLOW])
 
     def take(
-        self,
-        batch: Batch,
-        a: Int64s,
-        b: Int64s,
-        missing: Int64s = NONE,
-        updates: Int64s = NONE,
-        owned: npt.NDArray[np.uint8] = EVERY_KEY,
+        self, batch: Batch, *values: Int64s, owned: npt.NDArray[np.uint8] = EVERY_KEY
     ) -> tuple[Int64s, Int64s]:
         """Take rows, giving slots out as the watermark passes over their windows.
 
         Args:
             batch: The rows, for their event times, symbol codes and watermarks.
-            a: (n,) first of the values that the kernel reads.
-            b: (n,) second of them.
-            missing: (n,) rows missing before each row, or (0,).
-            updates: (n,) masks of what each row counts for, or (0,).
+            values: (n,), (k, n) or (0,) each, what the kernel reads besides.
             owned: (K,) 1 for the codes whose rows are taken, or (0,) for all.
 
         Returns:
             The slots given out, (OUT, m) int64, as `kernels.windows` says; and the rows
             not taken, (l,) int64: `i` if row i is late, `~i` if it is outside the sessions.
+
+        Raises:
+            RecordError: If a row lies in two windows.
         """
         progress = batch.progress
         times = batch.times
@@ -229,7 +271,7 @@ class TumblingWindows:
         self._set_clock(progress)
         columns = [
             np.ascontiguousarray(column)
-            for column in (clocks, times, batch.columns["symbol"], a, b, missing, updates)
+            for column in (clocks, times, batch.columns["symbol"], *values)
         ]
         meta = self._meta
         meta[layout.META_LATE] = meta[layout.META_PICKED] = 0
@@ -260,6 +302,8 @@ class TumblingWindows:
                 self._double_windows()
             elif reason == layout.NEEDS_SESSIONS:
                 self._cover(int(times[position]))
+            elif reason == layout.LIES_IN_TWO:
+                raise self._lies_in_two(int(times[position]))
         late = self._late[: meta[layout.META_LATE]].copy()
         rows = int(meta[layout.META_PICKED]) if len(owned) else len(times)
         self.taken += rows - len(late)
@@ -268,6 +312,15 @@ class TumblingWindows:
         if meta[layout.META_OUT] > self._given:
             given.append(self._drain())
         return self._joined(given), late
+
+    def _lies_in_two(self, time: int) -> RecordError:
+        start = np.datetime64(time, "ns")
+        width = format_duration(self.grid.width)
+        msg = (
+            f"the row that starts at {start}Z ends in another window of {width} than it starts "
+            f"in; take windows that are a multiple of the rows' own"
+        )
+        return RecordError(msg, reason="lies_in_two")
 
     def advance(self, watermark: int) -> Int64s:
         """Work off what is due at a watermark; (OUT, m) int64."""
@@ -393,6 +446,7 @@ class TumblingWindows:
         picked: list[int] = []
         live_rows = np.flatnonzero(self._table[:, layout.TABLE_COUNT] >= 0)
         by_start = live_rows[np.argsort(self._table[live_rows, layout.TABLE_START])]
+        words_each = layout.SLOT * self._step
         slots = self._slots.reshape(-1, layout.SLOT)
         for row in by_start.tolist():
             slot = int(self._table[row, layout.TABLE_FIRST])
@@ -400,7 +454,8 @@ class TumblingWindows:
                 windows.append(row)
                 picked.append(slot)
                 slot = int(slots[slot, layout.SLOT_LINK] & 0xFFFFFFFF) - 1
-        words = slots[np.array(picked, np.int64)].copy()
+        whole = self._slots.reshape(-1, words_each)
+        words = whole[np.array(picked, np.int64) // self._step].copy()
         codes = (words[:, layout.SLOT_LINK] >> 32).astype(np.int32)
         words[:, layout.SLOT_LINK] = 0
         names = np.array([self._symbols.name(code) for code in codes.tolist()], np.str_)
@@ -436,15 +491,19 @@ class TumblingWindows:
             rows.setdefault(start, len(rows))
         while len(self._table) < len(rows):
             self._double_windows()
-        if len(self._slots) < len(codes) * layout.SLOT:
-            self._grow_slots(max(len(codes), 2 * _FIRST_SLOTS))
+        step = self._step
+        if len(self._slots) < len(codes) * step * layout.SLOT:
+            self._grow_slots(max(len(codes) * step, 2 * _FIRST_SLOTS))
         keys = int(self._meta[layout.META_KEYS])
+        whole = self._slots.reshape(-1, layout.SLOT * step)
+        whole[: len(codes)] = snapshot.keyed["words"]
+        whole[: len(codes), layout.SLOT_LINK] = codes.astype(np.int64) << 32
         slots = self._slots.reshape(-1, layout.SLOT)
-        slots[: len(codes)] = snapshot.keyed["words"]
-        slots[: len(codes), layout.SLOT_LINK] = codes.astype(np.int64) << 32
         filled: set[int] = set()
-        for slot, (start, end, fired, code) in enumerate(zip(*keyed, codes.tolist(), strict=True)):
-            row = rows[start]
+        for place, (start, end, fired, code) in enumerate(
+            zip(*keyed, codes.tolist(), strict=True)
+        ):
+            row, slot = rows[start], place * step
             if row not in filled:
                 filled.add(row)
                 self._table[row] = (start, slot, slot, 0, end, fired)
@@ -453,12 +512,19 @@ class TumblingWindows:
             self._table[row, layout.TABLE_LAST] = slot
             self._table[row, layout.TABLE_COUNT] += 1
             self._index[row * keys + code] = slot
-        self._meta[layout.META_SLOTS_USED] = len(codes)
+        self._meta[layout.META_SLOTS_USED] = len(codes) * step
         self._meta[layout.META_WINDOWS] = len(rows)
         self._double_windows()
         # Whatever comes next works out when the first event is due.
         self._meta[layout.META_TRIGGER] = TIME_MIN
         return len(codes)
+
+
+def _pairs_joined(parts: Sequence[tuple[Int64s, Int64s]]) -> tuple[Int64s, Int64s]:
+    if len(parts) == 1:
+        return parts[0]
+    starts, ends = zip(*parts, strict=True)
+    return np.concatenate(starts), np.concatenate(ends)
 
 
 def _aligned_slots(count: int) -> Int64s:

@@ -6,7 +6,7 @@ A price times a size, both at 1e-9, leaves 64 bits within one trade; a sum of th
 
 from __future__ import annotations
 
-__all__ = ("add_product", "divide_half_even")
+__all__ = ("add_product", "add_wide", "divide_half_even")
 
 from typing import Any
 
@@ -55,6 +55,14 @@ _ZERO = np.uint64(0)
 _TWO_64 = 18446744073709551616.0
 _TOO_LARGE = 9.3e18
 _BELOW_TWO_63 = 9223372036854774784.0
+
+
+@inlined
+def add_wide(low, high, more_low, more_high):
+    """Return `(low, high)` of the sum of two 128-bit numbers; all int64."""
+    total = np.int64(np.uint64(low) + np.uint64(more_low))
+    carry = 1 if np.uint64(total) < np.uint64(low) else 0
+    return total, high + more_high + carry
 
 
 @inlined

@@ -5,7 +5,7 @@ A side without a quote yet has its first time after its last.
 
 from __future__ import annotations
 
-__all__ = ("COUNT", "VALUES", "begin_quotes", "take_quote", "write_quotes")
+__all__ = ("COUNT", "VALUES", "begin_quotes", "take_quote", "take_quote_bar", "write_quotes")
 
 import numpy as np
 
@@ -61,6 +61,32 @@ def _take_side(side, first, time, price, slots):
         slots[first + np.uint64(_OPEN)] = price
     slots[side + np.uint64(_HIGH)] = max(slots[side + np.uint64(_HIGH)], price)
     slots[side + np.uint64(_LOW)] = min(slots[side + np.uint64(_LOW)], price)
+
+
+@inlined
+def _take_side_bar(side, first, time, i, at, values, slots):
+    """Take open, high, low and close of one side, values from `at` on; undefined is none."""
+    if values[at, i] == NEVER:
+        return
+    if time < slots[first + _FIRST_TIME]:
+        slots[first + _FIRST_TIME] = time
+        slots[first + _OPEN] = values[at, i]
+    if slots[side + _LAST_TIME] == -NEVER:
+        slots[side + _HIGH] = values[at + 1, i]
+        slots[side + _LOW] = values[at + 2, i]
+    slots[side + _HIGH] = max(slots[side + _HIGH], values[at + 1, i])
+    slots[side + _LOW] = min(slots[side + _LOW], values[at + 2, i])
+    if time >= slots[side + _LAST_TIME]:
+        slots[side + _LAST_TIME] = time
+        slots[side + _CLOSE] = values[at + 3, i]
+
+
+@inlined
+def take_quote_bar(base, time, i, at, values, slots):
+    """Take bar `i` of quotes into a slot: eight prices from `values[at]` on, then the count."""
+    _take_side_bar(base + _BID, base + _BID_FIRST, time, i, at, values, slots)
+    _take_side_bar(base + _ASK, base + _ASK_FIRST, time, i, at + 4, values, slots)
+    slots[base + COUNT] += values[at + 8, i]
 
 
 @inlined

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ("QUOTES", "TRADES", "close_windows", "revise_bar", "time_bars")
+__all__ = (
+    "OF_BARS",
+    "QUOTES",
+    "STATE",
+    "TRADES",
+    "close_windows",
+    "open_slot",
+    "revise_bar",
+    "time_bars",
+    "was_taken",
+)
 
 import numpy as np
 from numba import boolean, int32, int64, types, uint8
 
+from market_data_pipeline.kernels.bar_slot import begin_carried, write_carried
 from market_data_pipeline.kernels.compiling import called, inlined, kernel
 from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
 from market_data_pipeline.kernels.trade_slot import (
@@ -76,11 +87,12 @@ from market_data_pipeline.kernels.windows import (
 
 TRADES = 0
 QUOTES = 1
-"""What rows are, in `META_KIND`."""
+OF_BARS = 2
+"""What rows are, in `META_KIND`: trades or quotes, or bars of them."""
 
 _IN_64 = types.Array(int64, 1, "C", readonly=True)
 _IN_32 = types.Array(int32, 1, "C", readonly=True)
-_STATE = (
+STATE = (
     types.Array(int64, 1, "C"),  # meta
     types.Array(int64, 2, "C"),  # table
     types.Array(int32, 1, "C"),  # places
@@ -94,10 +106,12 @@ _STATE = (
 def _write_here(slot, row, mark, flags, meta, table, slots, out):
     at = meta[META_OUT]
     base = slot * SLOT
-    if meta[META_KIND] == QUOTES:
+    if meta[META_KIND] & QUOTES:
         write_quotes(base, at, slots, out)
     else:
         write_trades(base, at, meta, slots, out)
+    if meta[META_KIND] & OF_BARS:
+        write_carried(base, at, slots, out)
     out[OUT_KEY, at] = key_of(slots[base + SLOT_LINK])
     out[OUT_START, at] = table[row, TABLE_START]
     out[OUT_END, at] = table[row, TABLE_END]
@@ -161,7 +175,7 @@ def _give_last(row, mark, meta, table, index, slots, out):
     return True
 
 
-@kernel(boolean(int64, *_STATE))
+@kernel(boolean(int64, *STATE))
 def close_windows(watermark, meta, table, places, index, slots, out):
     """Work off what is due for windows at a watermark.
 
@@ -192,30 +206,53 @@ def close_windows(watermark, meta, table, places, index, slots, out):
     return True
 
 
-@called
-def _take_one(
-    i, row, watermark, times, codes, a, b, missing, updates, meta, table, index, slots, out
-):
-    """Take a row into a window, whatever the row and the window are like; say what is needed."""
-    code = codes[i]
+@inlined
+def open_slot(row, code, watermark, meta, table, index, slots, out):
+    """Return the slot of a key in a window for one more row; negative what is needed.
+
+    If the window has ended, room is made in `out` for what the row changes, and what was
+    given out before is taken back.
+    """
     slot = np.int64(index[row * meta[META_KEYS] + code])
     gives = table[row, TABLE_FIRED] != 0
     given = gives and meta[META_MODE] != MODE_FINAL
     if given and meta[META_OUT] + 2 > out.shape[1]:
-        return NEEDS_OUT
+        return np.int64(-NEEDS_OUT)
     if slot >= 0:
         if given and meta[META_MODE] == MODE_RETRACT and not _is_empty(slot, meta, slots):
             _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
         if gives:
             slots[slot * SLOT + SLOT_LATE] += 1 << 32
+        return slot
+    slot = new_slot(row, code, meta, table, index, slots)
+    if slot < 0:
+        return np.int64(-NEEDS_SLOTS)
+    if meta[META_KIND] & QUOTES:
+        begin_quotes(slot * SLOT, slots)
     else:
-        slot = new_slot(row, code, meta, table, index, slots)
-        if slot < 0:
-            return NEEDS_SLOTS
-        if meta[META_KIND] == QUOTES:
-            begin_quotes(slot * SLOT, slots)
-        else:
-            begin_trades(slot * SLOT, slots)
+        begin_trades(slot * SLOT, slots)
+    if meta[META_KIND] & OF_BARS:
+        begin_carried(slot * SLOT, slots)
+    return slot
+
+
+@inlined
+def was_taken(slot, row, watermark, meta, table, slots, out):
+    """Count a row that came after its window had ended, and give the bar out anew."""
+    if table[row, TABLE_FIRED]:
+        slots[slot * SLOT + SLOT_LATE] += 1
+        if meta[META_MODE] != MODE_FINAL:
+            _write(slot, row, watermark, 0, meta, table, slots, out)
+
+
+@called
+def _take_one(
+    i, row, watermark, times, codes, a, b, missing, updates, meta, table, index, slots, out
+):
+    """Take a row into a window, whatever the row and the window are like; say what is needed."""
+    slot = open_slot(row, codes[i], watermark, meta, table, index, slots, out)
+    if slot < 0:
+        return -slot
     base = slot * SLOT
     if meta[META_KIND] == QUOTES:
         take_quote(np.uint64(base), times[i], a[i], b[i], slots)
@@ -224,14 +261,11 @@ def _take_one(
         take_trade_where(base, times[i], a[i], b[i], counts, meta, slots)
     if len(missing):
         slots[base + SLOT_MISSING] += missing[i]
-    if gives:
-        slots[base + SLOT_LATE] += 1
-        if given:
-            _write(slot, row, watermark, 0, meta, table, slots, out)
+    was_taken(slot, row, watermark, meta, table, slots, out)
     return ALL_TAKEN
 
 
-@kernel(boolean(int64, int64, int64, *(_IN_64,) * 5, *_STATE))
+@kernel(boolean(int64, int64, int64, *(_IN_64,) * 5, *STATE))
 def revise_bar(
     code,
     start,
@@ -303,7 +337,7 @@ def revise_bar(
         _IN_64,
         types.Array(uint8, 1, "C", readonly=True),
         types.Array(int64, 2, "C", readonly=True),
-        *_STATE,
+        *STATE,
         types.Array(int64, 1, "C"),
         types.Array(int64, 2, "C"),
     )

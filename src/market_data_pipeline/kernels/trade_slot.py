@@ -21,6 +21,7 @@ __all__ = (
     "begin_trades",
     "open_trades",
     "take_trade",
+    "take_trade_bar",
     "take_trade_where",
     "write_trades",
 )
@@ -28,7 +29,7 @@ __all__ = (
 import numpy as np
 
 from market_data_pipeline.kernels.compiling import called, inlined
-from market_data_pipeline.kernels.int128 import add_product, divide_half_even
+from market_data_pipeline.kernels.int128 import add_product, add_wide, divide_half_even
 from market_data_pipeline.kernels.windows import META_OVERFLOW, NEVER, OUT_COUNT, OUT_VALUES
 
 LAST_TIME = 0
@@ -42,8 +43,8 @@ COUNT = 7
 _FIRST_TIME = 11
 _OPEN = 12
 
-VALUES = 6
-"""open, high, low, close, volume, vwap."""
+VALUES = 8
+"""open, high, low, close, volume, vwap; low and high word of the turnover."""
 
 UPDATES_VOLUME = 1
 UPDATES_RANGE = 2
@@ -80,7 +81,7 @@ def take_trade(base, time, price, size, slots):
     """Take a trade into a slot that is open, or has had one that counted for everything.
 
     Returns:
-        The volume; negative once it has left its range.
+        A number that is negative if the size is, or once the volume has left its range.
     """
     if time >= slots[base + np.uint64(LAST_TIME)]:
         slots[base + np.uint64(LAST_TIME)] = time
@@ -101,12 +102,14 @@ def take_trade(base, time, price, size, slots):
     slots[base + np.uint64(_TURNOVER_LOW)] = low
     slots[base + np.uint64(_TURNOVER_HIGH)] = high
     slots[base + np.uint64(COUNT)] += 1
-    return volume
+    return volume | size
 
 
 @called
 def take_trade_where(base, time, price, size, updates, meta, slots):
     """Take a trade into a slot as far as it counts, `updates` being a mask of `UPDATES_*`."""
+    if price == NEVER or size < 0:
+        meta[META_OVERFLOW] = 1
     if updates & UPDATES_LAST:
         if time >= slots[base + LAST_TIME]:
             slots[base + LAST_TIME] = time
@@ -130,12 +133,52 @@ def take_trade_where(base, time, price, size, updates, meta, slots):
     slots[base + COUNT] += 1
 
 
+@called
+def take_trade_bar(base, time, i, at, values, meta, slots):
+    """Take bar `i` of trades into a slot.
+
+    Its values from `values[at]` on: open, high, low, close, volume, count, low and high
+    word of the turnover, and 0; or vwap where the turnover is not known and 0. An
+    undefined price is none.
+    """
+    opened = values[at, i]
+    high = values[at + 1, i]
+    low = values[at + 2, i]
+    closed = values[at + 3, i]
+    if opened != NEVER and time < slots[base + _FIRST_TIME]:
+        slots[base + _FIRST_TIME] = time
+        slots[base + _OPEN] = opened
+    if closed != NEVER and time >= slots[base + LAST_TIME]:
+        slots[base + LAST_TIME] = time
+        slots[base + CLOSE] = closed
+    if high != NEVER:
+        slots[base + HIGH] = max(slots[base + HIGH], high)
+    slots[base + LOW] = min(slots[base + LOW], low)
+    volume = slots[base + _VOLUME] + values[at + 4, i]
+    if volume < 0:
+        meta[META_OVERFLOW] = 1
+    slots[base + _VOLUME] = volume
+    slots[base + COUNT] += values[at + 5, i]
+    wide = add_wide(
+        slots[base + _TURNOVER_LOW],
+        slots[base + _TURNOVER_HIGH],
+        values[at + 6, i],
+        values[at + 7, i],
+    )
+    wide = add_product(wide[0], wide[1], values[at + 8, i], values[at + 4, i])
+    slots[base + _TURNOVER_LOW] = wide[0]
+    slots[base + _TURNOVER_HIGH] = wide[1]
+
+
 @inlined
 def write_trades(base, at, meta, slots, out):
-    """Write open, high, low, close, volume, vwap and count of a slot to a column of `out`."""
+    """Write the values and the count of a slot to a column of `out`."""
     ranged = slots[base + LOW] <= slots[base + HIGH]
     volume = slots[base + _VOLUME]
     vwap = NEVER
+    if volume == NEVER or (ranged and slots[base + HIGH] == NEVER):
+        # A price or size that is none was taken for a number.
+        meta[META_OVERFLOW] = 1
     if volume > 0:
         vwap, fits = divide_half_even(
             slots[base + _TURNOVER_LOW], slots[base + _TURNOVER_HIGH], volume
@@ -148,4 +191,6 @@ def write_trades(base, at, meta, slots, out):
     out[OUT_VALUES + 3, at] = slots[base + CLOSE]
     out[OUT_VALUES + 4, at] = volume
     out[OUT_VALUES + 5, at] = vwap
+    out[OUT_VALUES + 6, at] = slots[base + _TURNOVER_LOW]
+    out[OUT_VALUES + 7, at] = slots[base + _TURNOVER_HIGH]
     out[OUT_COUNT, at] = slots[base + COUNT]

@@ -11,6 +11,7 @@ Both live in flat int64 arrays so that a kernel can run over them without Python
 - `index`, (W * K,) int32: slot of each (window row, key code), -1 none.
 - `slots`, (S * SLOT,): the slots, SLOT words each, aligned to cache lines. The first eight
   words are those that nearly every row touches; what they hold is the kernel's business.
+  A kernel that needs more words gives each key `META_STEP` slots in a row.
 - `sessions`, (SESSION, I): where time is divided by a calendar: the intervals of trading.
   Without a calendar I is 0.
 - `out`, (OUT, O): bars given out, a column each.
@@ -28,11 +29,13 @@ from __future__ import annotations
 
 __all__ = (
     "ALL_TAKEN",
+    "AS_FILLED",
     "AS_FINAL",
     "AS_RETRACTION",
     "IS_FULL",
     "IS_NOT_TAKEN",
     "IS_UNCOVERED",
+    "LIES_IN_TWO",
     "META",
     "META_BOUND",
     "META_CALENDAR",
@@ -55,6 +58,7 @@ __all__ = (
     "META_RESUME",
     "META_SESSION",
     "META_SLOTS_USED",
+    "META_STEP",
     "META_TRIGGER",
     "META_WIDTH",
     "META_WINDOWS",
@@ -70,11 +74,15 @@ __all__ = (
     "OUT_COUNT",
     "OUT_END",
     "OUT_FLAGS",
+    "OUT_GAP",
     "OUT_KEY",
     "OUT_LATE",
     "OUT_MARK",
     "OUT_MISSING",
+    "OUT_RANK",
     "OUT_REVISION",
+    "OUT_ROWS",
+    "OUT_SESSION",
     "OUT_START",
     "OUT_VALUES",
     "SESSION",
@@ -135,6 +143,7 @@ META_COVERED_FROM = 20  # times for which `sessions` are known
 META_COVERED_TO = 21
 META_SESSION = 22  # the interval found last
 META_PICKED = 23  # rows looked at, those of others left out
+META_STEP = 24  # slots in a row that a key takes
 
 TABLE = 6
 TABLE_START = 0
@@ -155,7 +164,7 @@ SESSION_CLOSE = 1
 SESSION_START = 2  # what the windows in it are anchored to
 SESSION_END = 3  # where they are cut
 
-OUT = 17
+OUT = 21
 OUT_KEY = 0
 OUT_START = 1
 OUT_END = 2
@@ -166,9 +175,14 @@ OUT_LATE = 6
 OUT_MISSING = 7
 OUT_FLAGS = 8
 OUT_VALUES = 9  # the first of up to eight
+OUT_ROWS = 17  # these four of bars that are made of bars
+OUT_GAP = 18
+OUT_RANK = 19
+OUT_SESSION = 20
 
 AS_FINAL = 1
 AS_RETRACTION = 2
+AS_FILLED = 4
 
 MODE_UPSERT = 0
 MODE_RETRACT = 1
@@ -179,6 +193,7 @@ NEEDS_WINDOWS = 1
 NEEDS_SLOTS = 2
 NEEDS_OUT = 3
 NEEDS_SESSIONS = 4
+LIES_IN_TWO = 5  # nothing helps: the row at hand lies in two windows
 
 IS_FULL = -1
 IS_NOT_TAKEN = -2
@@ -425,9 +440,9 @@ def new_slot(row, code, meta, table, index, slots):
         meta[META_FREE_SLOT] = next_of(slots[slot * SLOT + SLOT_LINK])
     else:
         slot = meta[META_SLOTS_USED]
-        if (slot + 1) * SLOT > len(slots):
+        if (slot + meta[META_STEP]) * SLOT > len(slots):
             return -1
-        meta[META_SLOTS_USED] = slot + 1
+        meta[META_SLOTS_USED] = slot + meta[META_STEP]
     index[row * meta[META_KEYS] + code] = slot
     base = slot * SLOT
     slots[base + SLOT_LINK] = _link(code, -1)

@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
-__all__ = ("OP", "Revisions", "bar_schema")
+__all__ = (
+    "FILLED",
+    "OP",
+    "TURNOVER",
+    "Fill",
+    "Revisions",
+    "bar_schema",
+    "columns_of_bars",
+    "is_bars",
+    "turnover_field",
+    "with_requests",
+)
 
 from typing import Final, Literal, TypeAlias
 
+import pyarrow as pa
+
 from market_data_pipeline.errors import SchemaError, nearest
-from market_data_pipeline.records import BAR, QUOTE_BAR, Field, Kind, Schema
+from market_data_pipeline.records import BAR, CERTIFICATE, QUOTE_BAR, Field, Kind, Schema
 
 Revisions: TypeAlias = Literal["upsert", "retract", "final"]
 """How a bar that changes after it was given out is told downstream."""
 
+Fill: TypeAlias = Literal["flat", "null"]
+"""What the prices of a bar are in whose window nothing happened."""
+
 OP: Final = Field("op", Kind.INT)
 """1 for a bar that holds from now on, -1 for one that is taken back."""
 
+FILLED: Final = Field("filled", Kind.BOOL)
+"""True for the bar of a window in which nothing happened."""
+
+TURNOVER: Final = "turnover"
+"""Name of the column of the exact sum of price times size."""
+
 _TRADE_COLUMNS: Final = ("symbol", "price", "size")
 _QUOTE_COLUMNS: Final = ("symbol", "bid_price", "ask_price")
+_TURNOVER_DIGITS: Final = 38
+
+
+def columns_of_bars() -> frozenset[str]:
+    """Return the columns that are read of bars."""
+    return frozenset((*BAR.names, *QUOTE_BAR.names, OP.name, FILLED.name, TURNOVER))
+
+
+def is_bars(schema: Schema) -> bool:
+    """Tell whether rows are bars, of trades or of quotes."""
+    return schema.time == BAR.time and ("open" in schema or "bid_open" in schema)
+
+
+def turnover_field(bars: Schema) -> Field:
+    """Return the column `turnover` of bars of trades, whose sums are exact."""
+    scale = bars["open"].scale + bars["volume"].scale
+    return Field(TURNOVER, Kind.ARROW, arrow=pa.decimal128(_TURNOVER_DIGITS, scale))
 
 
 def bar_schema(schema: Schema) -> Schema:
     """Return the columns of the bars made of rows of a schema.
 
     Raises:
-        SchemaError: If the rows are neither trades nor quotes.
+        SchemaError: If the rows are neither trades nor quotes, nor bars of them.
     """
+    if is_bars(schema):
+        return _longer(schema)
     quotes = "bid_price" in schema and "ask_price" in schema
     needed = _QUOTE_COLUMNS if quotes else _TRADE_COLUMNS
     for name in needed:
         if name not in schema:
             names = ", ".join(f"`{known}`" for known in schema.names)
             msg = (
-                f"`bars` needs `symbol`, `price` and `size` of trades, or `symbol`, "
-                f"`bid_price` and `ask_price` of quotes; there is no `{name}`"
+                f"`bars` needs `symbol`, `price` and `size` of trades, `symbol`, `bid_price` "
+                f"and `ask_price` of quotes, or all columns of bars; there is no `{name}`"
                 f"{nearest(name, schema.names)} (columns: {names})"
             )
             raise SchemaError(msg)
@@ -43,6 +84,54 @@ def bar_schema(schema: Schema) -> Schema:
         msg = f"`bars` needs rows with an event time, `{schema.name}` rows have none"
         raise SchemaError(msg)
     return _scaled(QUOTE_BAR, schema) if quotes else _scaled(BAR, schema)
+
+
+def with_requests(bars: Schema, revisions: Revisions, *, turnover: bool, fill: bool) -> Schema:
+    """Return the columns of bars with those that are there on request.
+
+    Raises:
+        SchemaError: If the bars are of quotes, and these have no turnover.
+    """
+    if turnover:
+        if bars.name != BAR.name:
+            msg = "bars of quotes have no `turnover`; leave it out, or say with `price` which"
+            raise SchemaError(msg)
+        bars = bars.having(turnover_field(bars))
+    if fill:
+        bars = bars.having(FILLED)
+    return bars.having(OP) if revisions == "retract" else bars
+
+
+def _longer(schema: Schema) -> Schema:
+    """Return the columns of bars made of bars: the same, with the same scales."""
+    bar = QUOTE_BAR if "bid_open" in schema else BAR
+    own = {field.name for field in CERTIFICATE}
+    for field in bar:
+        if field.name not in schema:
+            if field.name in own:
+                continue
+            names = ", ".join(f"`{known}`" for known in schema.names)
+            msg = (
+                f"bars that `bars` makes longer ones of need `{field.name}`, which is not there"
+                f"{nearest(field.name, schema.names)} (columns: {names})"
+            )
+            raise SchemaError(msg)
+        found = schema[field.name]
+        if (found.kind, found.arrow) != (field.kind, field.arrow):
+            msg = f"bars that `bars` makes longer ones of need `{field}`, was `{found}`"
+            raise SchemaError(msg)
+    fixed = [schema[field.name] for field in bar if field.kind is Kind.FIXED]
+    bars = bar.having(*fixed)
+    if bar is BAR and len({f.scale for f in fixed if f.name != "volume"}) > 1:
+        msg = "the prices of bars must have the same number of decimal places"
+        raise SchemaError(msg)
+    if TURNOVER in schema and bar is BAR and schema[TURNOVER] != turnover_field(bars):
+        msg = (
+            f"the turnover of bars must be `{turnover_field(bars)}`, was `{schema[TURNOVER]}`; "
+            f"leave the column out to take it from volume and vwap"
+        )
+        raise SchemaError(msg)
+    return bars
 
 
 def _scaled(bar: Schema, schema: Schema) -> Schema:

@@ -13,7 +13,7 @@ from market_data_pipeline.dag.component import component, settings_of
 from market_data_pipeline.dag.nodes import NodeContext, Operator
 from market_data_pipeline.dag.partitioned import Parallelism, partitioned
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.errors import ConfigError, SchemaError
 from market_data_pipeline.operator.activity_bars import (
     ActivityBars,
     ActivitySettings,
@@ -25,7 +25,15 @@ from market_data_pipeline.operator.activity_settings import (
     check_settings,
 )
 from market_data_pipeline.operator.bar_rows import BarRows, columns_read
-from market_data_pipeline.operator.bar_schema import OP, Revisions, bar_schema
+from market_data_pipeline.operator.bar_schema import (
+    TURNOVER,
+    Fill,
+    Revisions,
+    bar_schema,
+    columns_of_bars,
+    is_bars,
+    with_requests,
+)
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Every, Price, bar_spec
 from market_data_pipeline.operator.picked_bars import PickedBars, picked_schema
 from market_data_pipeline.records import Schema
@@ -99,6 +107,14 @@ class Bars:
         partial: Give bars that are under way at the end of input, with `is_final` false;
             else their rows are counted as `unfinished`. Not for bars of time.
         tick_size: The smallest step of the price, which `...-RENKO-...` counts.
+        fill: Give a bar for each window between those of a symbol in which nothing happened,
+            with `filled` true and count and volume 0: `flat` with the last close (of
+            quotes: the last bid and ask) for prices, `null` without. None is given before
+            a symbol's first bar, after its last at the end of input, outside the sessions
+            of `calendar`, or where the feed was disconnected for any part of the window.
+            With `lateness` only with `revisions: final`.
+        turnover: Give the exact sum of price times size in a column `turnover`, so that
+            bars made of these bars have the exact `vwap`.
         parallelism: Threads that symbols are spread over, by their key groups. The bars
             are the same; bars of one time may come in another order.
     """
@@ -112,6 +128,8 @@ class Bars:
     split: bool = False
     partial: bool = False
     tick_size: TickSize | None = None
+    fill: Fill | None = None
+    turnover: bool = False
     parallelism: Parallelism = 1
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "outside")
@@ -129,6 +147,12 @@ class Bars:
             msg = f"`every` of `bars` must be longer than zero, was `{self.every}`"
             raise ConfigError(msg, parameter="every")
         check_settings(spec, settings_of(self))
+        if self.fill is not None and duration_ns(self.lateness) and self.revisions != "final":
+            msg = (
+                "`fill` with `lateness` fills only between bars that are final; set "
+                "`revisions: final`, or leave one of them out"
+            )
+            raise ConfigError(msg, parameter="fill")
         if self.calendar is not None:
             check_calendar(self.calendar)
 
@@ -165,14 +189,22 @@ class Bars:
         rows = schema
         if price is not None:
             rows = picked_schema(BarRows(spec, price, schema), schema)
-        bars = bar_schema(rows)
-        bars = bars.having(OP) if self.revisions == "retract" else bars
+        bars = with_requests(
+            bar_schema(rows), self.revisions, turnover=self.turnover, fill=self.fill is not None
+        )
+        if self.turnover and is_bars(rows) and TURNOVER not in rows:
+            msg = (
+                "`turnover` of bars of bars is exact only if the bars have theirs; set "
+                "`turnover: true` on the node that makes them"
+            )
+            raise SchemaError(msg)
         return {"out": bars, "late": schema, "outside": schema}
 
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:  # noqa: ARG002
         """Return the columns bars are made of."""
         optional = ("missing", "updates", "action", "trade_id")
-        return frozenset(("ts_event", "ts_open", *optional, *columns_read(self._spec, self.price)))
+        own = columns_read(self._spec, self.price)
+        return columns_of_bars() | frozenset(("ts_event", *optional, *own))
 
     def select_columns(self, required: frozenset[str], schema: Schema) -> frozenset[str]:
         """Return the columns bars read: ids of trades only where actions refer to them."""
@@ -194,6 +226,8 @@ class Bars:
             lateness_ns=duration_ns(self.lateness),
             revisions=self.revisions,
             calendar=self.calendar,
+            fill=self.fill,
+            turnover=self.turnover,
         )
         price = self.price or spec.price
         return bars if price is None else PickedBars(spec, price, bars, context)

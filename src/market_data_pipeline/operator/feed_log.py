@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("FeedLog",)
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -87,6 +88,35 @@ class FeedLog:
                 known[window] = _seen(_merged(common, keyed.get(name or "", ())), start, stop)
             gaps[place], ranks[place] = known[window]
         return gaps, ranks
+
+    def cut_off(
+        self, codes: npt.NDArray[np.int32], opens: Int64s, closes: Int64s
+    ) -> npt.NDArray[np.bool_]:
+        """Tell for which windows of which symbols the feed was cut off, if only for a part.
+
+        Args:
+            codes: (k,) symbol codes.
+            opens: (n,) first instants of the windows.
+            closes: (n,) first instants after them.
+
+        Returns:
+            (n, k) bool.
+        """
+        mask = np.zeros((len(opens), len(codes)), np.bool_)
+        names = self._symbols.names
+        columns = {names[code]: place for place, code in enumerate(codes.tolist())}
+        for key, changes in self._changes.items():
+            if key is not None and key not in columns:
+                continue
+            hit = np.zeros(len(opens), np.bool_)
+            for (since, rank), (until, _) in pairwise([*changes, (TIME_MAX, 0)]):
+                if rank == _CUT_OFF:
+                    hit |= (opens < until) & (closes > since)
+            if key is None:
+                mask |= hit[:, None]
+            else:
+                mask[:, columns[key]] |= hit
+        return mask
 
     def scalars(self) -> dict[str, int]:
         """Return the changes as scalars of a snapshot: every worker knows them all."""

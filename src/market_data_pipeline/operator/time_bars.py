@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("TimeBars",)
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,23 +15,37 @@ import pyarrow as pa
 from market_data_pipeline.batch import TIME_MAX, Batch, Column, Progress
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
-from market_data_pipeline.dag.state import Snapshot
+from market_data_pipeline.dag.state import Snapshot, stack, unstack
 from market_data_pipeline.dag.windowing import EVERY_KEY, NONE, TumblingWindows, WindowGrid
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
-from market_data_pipeline.kernels import quote_slot, trade_slot
+from market_data_pipeline.kernels import bar_slot, quote_slot, trade_slot
 from market_data_pipeline.kernels import windows as layout
 from market_data_pipeline.kernels.time_bars import (
+    OF_BARS,
     QUOTES,
     TRADES,
     close_windows,
     revise_bar,
     time_bars,
 )
-from market_data_pipeline.operator.bar_schema import OP, Revisions, bar_schema
-from market_data_pipeline.operator.feed_log import STATES, FeedLog
+from market_data_pipeline.operator.bar_checks import refuse_undefined
+from market_data_pipeline.operator.bar_columns import circumstances, turnover_column
+from market_data_pipeline.operator.bar_schema import (
+    FILLED,
+    OP,
+    TURNOVER,
+    Fill,
+    Revisions,
+    bar_schema,
+    is_bars,
+    with_requests,
+)
+from market_data_pipeline.operator.feed_log import FeedLog
+from market_data_pipeline.operator.fill import Filling
+from market_data_pipeline.operator.inner_bars import InnerBars
 from market_data_pipeline.operator.session_windows import SessionWindows
 from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog
-from market_data_pipeline.records import BAR, QUOTE_BAR, UNDEFINED, Kind, Schema
+from market_data_pipeline.records import BAR, QUOTE_BAR, Kind, Schema
 
 Int64s = npt.NDArray[np.int64]
 
@@ -44,8 +58,7 @@ _MODES: Final = {
     "retract": layout.MODE_RETRACT,
     "final": layout.MODE_FINAL,
 }
-_STATE_NAMES: Final = pa.array([str(state) for state in STATES], pa.string())
-_CACHED_ROWS: Final = 256
+_PARTS: Final = ("windows", "filling")
 
 
 class TimeBars:
@@ -59,6 +72,8 @@ class TimeBars:
         lateness_ns: int,
         revisions: Revisions,
         calendar: str | Mapping[str, Any] | None,
+        fill: Fill | None = None,
+        turnover: bool = False,
     ) -> None:
         self._context = context
         self._revisions = revisions
@@ -71,6 +86,11 @@ class TimeBars:
         self._feed = FeedLog(context.symbols)
         self._reads: tuple[str, str] = ("", "")
         self._has = (False, False)
+        self._inner: InnerBars | None = None
+        self._of_bars = False
+        self._fill: Fill | None = fill
+        self._turnover = turnover
+        self._filling: Filling | None = None
         self._log: TradeLog | None = None
         self._last_skipped = NONE
 
@@ -140,8 +160,8 @@ class TimeBars:
         stop = start + width if start <= TIME_MAX - width else TIME_MAX
         before = windows.watermark
         given = windows.revise(revise_bar, code, start, *log.trades(code, start, stop))
-        if given is not None and given.shape[1]:
-            outputs.append(("out", self._bars(given, before, windows)))
+        if given is not None:
+            outputs += self._bars(given, before, windows)
         return outputs
 
     gives_on_time = True
@@ -163,29 +183,30 @@ class TimeBars:
     ) -> list[tuple[str, Batch]]:
         before = windows.watermark
         taken = windows.taken
+        account = self._context.account
         columns = batch.columns
-        missing, updates = self._has
-        given, skipped = windows.take(
-            batch,
-            columns[self._reads[0]],
-            columns[self._reads[1]],
-            columns["missing"] if missing else NONE,
-            columns["updates"] if updates else NONE,
-            owned,
-        )
+        values: tuple[Int64s, ...]
+        if self._inner is not None:
+            batch = self._inner.pick(batch, account, owned)
+            values = (batch.columns["ts_close"], self._inner.values(batch))
+        else:
+            missing, updates = self._has
+            values = (
+                columns[self._reads[0]],
+                columns[self._reads[1]],
+                columns["missing"] if missing else NONE,
+                columns["updates"] if updates else NONE,
+            )
+        given, skipped = windows.take(batch, *values, owned=owned)
         self._last_skipped = skipped
-        self._context.account.held += windows.taken - taken
-        outputs = []
-        if given.shape[1]:
-            outputs.append(("out", self._bars(given, before, windows)))
+        account.held += windows.taken - taken
+        if windows.overflowed:
+            self._refuse(batch)
+        outputs: list[tuple[str, Batch]] = []
+        if given.shape[1] or self._filling is not None:
+            outputs += self._bars(given, before, windows)
         if len(skipped):
             outputs += self._skipped(batch, skipped)
-        if windows.overflowed:
-            msg = (
-                f"a volume or average of `{self._context.node}` left the range of 64 bits; "
-                f"read the sizes with fewer decimal places"
-            )
-            raise ArithmeticOverflowError(msg)
         return outputs
 
     def _skipped(self, batch: Batch, skipped: Int64s) -> list[tuple[str, Batch]]:
@@ -209,7 +230,7 @@ class TimeBars:
             return ()
         before = windows.watermark
         given = windows.advance(watermark)
-        return (("out", self._bars(given, before, windows)),) if given.shape[1] else ()
+        return self._bars(given, before, windows)
 
     def finish(self) -> Outputs:
         """Give out all bars for good."""
@@ -226,8 +247,14 @@ class TimeBars:
             return Snapshot(scalars=feed)
         windows = self._windows.snapshot()
         scales = {f"scale.{f.name}": f.scale for f in self._schema if f.kind is Kind.FIXED}
-        windows = replace(windows, scalars={**windows.scalars, **scales, **feed})
-        return windows if self._log is None else self._log.merged_into(windows)
+        told = {"missing": int(self._has[0]), "of_bars": int(self._of_bars)}
+        windows = replace(windows, scalars={**windows.scalars, **scales, **feed, **told})
+        if self._log is not None:
+            windows = self._log.merged_into(windows)
+        if self._filling is None:
+            return windows
+        parts = (windows, self._filling.snapshot())
+        return stack(dict(zip(_PARTS, parts, strict=True)))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over open windows. They are given up in time even if no row comes any more.
@@ -235,9 +262,14 @@ class TimeBars:
         Raises:
             SnapshotError: If it is no state of bars of these windows.
         """
+        filling = None
+        if self._fill is not None and snapshot.keyed:
+            snapshot, filling = unstack(snapshot, _PARTS).values()
         self._feed.restore(snapshot.scalars)
         if not snapshot.keyed:
             return
+        self._of_bars = bool(snapshot.scalars.get("of_bars", 0))
+        self._has = (bool(snapshot.scalars.get("missing", 0)), False)
         bar = QUOTE_BAR if "scale.bid_open" in snapshot.scalars else BAR
         try:
             scaled = [
@@ -252,46 +284,81 @@ class TimeBars:
             self._log = TradeLog(self._context.symbols)
             snapshot = self._log.taken_from(snapshot)
         self._make_windows(bar.having(*scaled)).restore(snapshot)
+        if self._filling is not None and filling is not None:
+            self._filling.restore(filling)
         word = quote_slot.COUNT if bar is QUOTE_BAR else trade_slot.COUNT
+        word = bar_slot.ROWS if self._of_bars else word
         self._context.account.held += int(snapshot.keyed["words"][:, word].sum())
 
     def _set_input(self, schema: Schema) -> None:
-        bars = bar_schema(schema)
+        bars, of_bars = bar_schema(schema), is_bars(schema)
         if self._windows is None:
+            self._of_bars = of_bars
             self._make_windows(bars)
-        elif bars != self._bars_schema:
+        elif bars != self._bars_schema or of_bars != self._of_bars:
             msg = f"`{self._context.node}` was given other columns than before: {schema.names}"
             raise SchemaError(msg)
+        self._inner = InnerBars(schema) if of_bars else None
         self._reads = _VALUES[bars.name]
-        trades = bars.name == BAR.name
-        self._has = ("missing" in schema, "updates" in schema and trades)
+        trades = bars.name == BAR.name and not of_bars
+        self._has = (of_bars or "missing" in schema, "updates" in schema and trades)
         if trades and "action" in schema and "trade_id" in schema and self._log is None:
             self._log = TradeLog(self._context.symbols)
         self._input = schema
 
     def _make_windows(self, bars: Schema) -> TumblingWindows:
+        quotes = bars.name == QUOTE_BAR.name
         self._bars_schema = bars
-        self._schema = bars.having(OP) if self._revisions == "retract" else bars
+        self._schema = with_requests(
+            bars, self._revisions, turnover=self._turnover, fill=self._fill is not None
+        )
         names = bars.names[3 : bars.names.index("count")]
         self._values = tuple(enumerate(names, start=layout.OUT_VALUES))
+        symbols = self._context.symbols
+        if self._fill is not None:
+            self._filling = Filling(self._grid, symbols, self._feed, self._fill, quotes=quotes)
+        take: Any = time_bars
+        if self._of_bars:
+            from market_data_pipeline.kernels.bars_of_bars import bars_of_bars as take
         self._windows = TumblingWindows(
             self._grid,
-            take=time_bars,
+            take=take,
             close=close_windows,
-            symbols=self._context.symbols,
-            kind=QUOTES if bars.name == QUOTE_BAR.name else TRADES,
+            symbols=symbols,
+            kind=(QUOTES if quotes else TRADES) | (OF_BARS if self._of_bars else 0),
+            step=2 if self._of_bars else 1,
             mode=_MODES[self._revisions],
         )
         return self._windows
 
-    def _bars(self, given: Int64s, before: int, windows: TumblingWindows) -> Batch:
-        """Return the bars given out since the watermark `before`."""
+    def _bars(
+        self, given: Int64s, before: int, windows: TumblingWindows
+    ) -> Sequence[tuple[str, Batch]]:
+        """Return the bars given out since the watermark `before`, in order."""
+        if windows.overflowed:
+            self._refuse(None)
+        if not given.shape[1] and self._filling is None:
+            return ()
+        edge, end = self._grid.edge(before), self._grid.edge(windows.watermark)
+        pieces = [given]
+        if self._filling is not None:
+            pieces = list(self._filling.pieces(given, end))
+        outputs = []
+        for number, piece in enumerate(pieces, start=1):
+            if piece.shape[1]:
+                batch = self._batch(piece, edge, end if number == len(pieces) else None)
+                outputs.append(("out", batch))
+                edge = batch.watermark
+        self._feed.forget(end)
+        return outputs
+
+    def _batch(self, given: Int64s, edge: int, end: int | None) -> Batch:
         flags = given[layout.OUT_FLAGS]
         final = (flags & layout.AS_FINAL) != 0
-        counts = given[layout.OUT_COUNT]
+        rows = given[layout.OUT_ROWS if self._of_bars else layout.OUT_COUNT]
         account = self._context.account
         account.created += len(flags)
-        counted = int(counts[final].sum()) if self._grid.lateness else int(counts.sum())
+        counted = int(rows[final].sum()) if self._grid.lateness else int(rows.sum())
         account.held -= counted
         account.add("aggregated", counted)
         columns: dict[str, Column] = {
@@ -301,79 +368,50 @@ class TimeBars:
         }
         for place, name in self._values:
             columns[name] = given[place]
-        columns["count"] = counts
+        columns["count"] = given[layout.OUT_COUNT]
         columns["is_final"] = final
         columns["revision"] = given[layout.OUT_REVISION]
         columns["late_count"] = given[layout.OUT_LATE]
-        columns |= self._circumstances(given, columns)
-        if self._revisions == "retract":
-            columns["op"] = np.where(flags & layout.AS_RETRACTION, -1, 1)
-        edge, end = self._grid.edge(before), self._grid.edge(windows.watermark)
-        progress = (
-            Progress(edge, 0, end, np.maximum(self._grid.edges(given[layout.OUT_MARK]), edge))
-            if self._grid.lateness
-            # Bars come in the order of their starts, so each is its own watermark.
-            else Progress(edge, 0, end)
+        columns |= circumstances(
+            given,
+            self._feed,
+            self._sessions,
+            counts_missing=self._has[0],
+            of_bars=self._of_bars,
         )
-        self._feed.forget(end)
-        return Batch(self._schema, columns, self._context.symbols, progress)
+        if self._turnover:
+            of = self._schema[TURNOVER].arrow
+            columns[TURNOVER] = turnover_column(given, of, self._context.node)
+        if self._filling is not None:
+            columns[FILLED.name] = (flags & layout.AS_FILLED) != 0
+        if self._revisions == "retract":
+            columns[OP.name] = np.where(flags & layout.AS_RETRACTION, -1, 1)
+        return Batch(
+            self._schema, columns, self._context.symbols, self._progress(given, edge, end)
+        )
 
-    def _circumstances(self, given: Int64s, columns: dict[str, Column]) -> dict[str, Column]:
-        """Return what was wrong with the feed in the time of each bar, and its session."""
-        rows = given.shape[1]
-        constant = _CONSTANTS
-        made: dict[str, Column] = {
-            "missing_seq": given[layout.OUT_MISSING] if self._has[0] else constant.unknown(rows),
-            "gap_ns": constant.zeros(rows),
-            "coverage": constant.ones(rows),
-            "feed_state": constant.live(rows),
-            "session": constant.no_session(rows),
-        }
-        opens, closes = columns["ts_open"], columns["ts_close"]
-        if self._feed:
-            gaps, ranks = self._feed.seen(columns["symbol"], opens, closes)
-            made["gap_ns"] = gaps
-            made["coverage"] = 1.0 - gaps / (closes - opens)
-            made["feed_state"] = _STATE_NAMES.take(pa.array(ranks))
-        if self._sessions is not None:
-            made["session"] = self._sessions.dates(opens)
-        return made
+    def _progress(self, given: Int64s, edge: int, end: int | None) -> Progress:
+        """Return the watermark after each bar; after the last `end`, or None if more follow."""
+        if not self._grid.lateness:
+            # Bars come in the order of their starts, so each is its own watermark.
+            return Progress(edge, 0, int(given[layout.OUT_START, -1]) if end is None else end)
+        marks = np.maximum(self._grid.edges(given[layout.OUT_MARK]), edge)
+        if self._filling is not None:
+            marks = np.maximum.accumulate(marks)
+        return Progress(edge, 0, int(marks[-1]) if end is None else end, marks)
 
+    def _refuse(self, batch: Batch | None) -> None:
+        """Say what a sum that left its range, or a number that is none, is due to.
 
-class _Constants:
-    """Columns of one value, cut from one that is kept."""
-
-    def __init__(self) -> None:
-        self._rows = -1
-
-    def _make(self, rows: int) -> None:
-        if rows > self._rows:
-            self._rows = max(rows, 2 * self._rows, _CACHED_ROWS)
-            self._unknown = np.full(self._rows, UNDEFINED, np.int64)
-            self._zeros = np.zeros(self._rows, np.int64)
-            self._ones = np.ones(self._rows, np.float64)
-            self._live = pa.repeat(str(STATES[0]), self._rows)
-            self._no_session = pa.nulls(self._rows, pa.date32())
-
-    def unknown(self, rows: int) -> Int64s:
-        self._make(rows)
-        return self._unknown[:rows]
-
-    def zeros(self, rows: int) -> Int64s:
-        self._make(rows)
-        return self._zeros[:rows]
-
-    def ones(self, rows: int) -> npt.NDArray[np.float64]:
-        self._make(rows)
-        return self._ones[:rows]
-
-    def live(self, rows: int) -> pa.Array:
-        self._make(rows)
-        return self._live.slice(0, rows)
-
-    def no_session(self, rows: int) -> pa.Array:
-        self._make(rows)
-        return self._no_session.slice(0, rows)
-
-
-_CONSTANTS: Final = _Constants()
+        Raises:
+            RecordError: If it is a price or size in these rows.
+            ArithmeticOverflowError: If not.
+        """
+        node = self._context.node
+        if batch is not None:
+            refuse_undefined(batch, self._reads, node)
+        msg = (
+            f"a volume or average of `{node}` left the range of 64 bits; read the sizes with "
+            f"fewer decimal places"
+        )
+        raise ArithmeticOverflowError(msg)

@@ -1,0 +1,124 @@
+"""The columns of bars that tell the circumstances of their time."""
+
+from __future__ import annotations
+
+__all__ = ("circumstances", "turnover_column")
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from market_data_pipeline.batch import Column
+from market_data_pipeline.errors import ArithmeticOverflowError
+from market_data_pipeline.kernels import windows as layout
+from market_data_pipeline.operator.feed_log import STATES, FeedLog
+from market_data_pipeline.operator.session_windows import SessionWindows
+from market_data_pipeline.records import UNDEFINED
+
+Int64s = npt.NDArray[np.int64]
+
+_STATE_NAMES: Final = pa.array([str(state) for state in STATES], pa.string())
+_CACHED_ROWS: Final = 256
+_TURNOVER_WORD: Final = layout.OUT_VALUES + 6
+_HIGH_MOST: Final = 10**38 >> 64
+
+
+def circumstances(
+    given: Int64s,
+    feed: FeedLog,
+    sessions: SessionWindows | None,
+    *,
+    counts_missing: bool,
+    of_bars: bool,
+) -> dict[str, Column]:
+    """Return what was wrong with the feed in the time of each bar, and its session.
+
+    Args:
+        given: (OUT, m) int64, bars given out.
+        feed: The states of the feed.
+        sessions: The sessions of the calendar, if there is one.
+        counts_missing: True if the rows say how many are missing.
+        of_bars: True if the rows are bars, which have circumstances of their own.
+    """
+    rows = given.shape[1]
+    constant = _CONSTANTS
+    made: dict[str, Column] = {
+        "missing_seq": given[layout.OUT_MISSING] if counts_missing else constant.unknown(rows),
+        "gap_ns": constant.zeros(rows),
+        "coverage": constant.ones(rows),
+        "feed_state": constant.live(rows),
+        "session": constant.no_session(rows),
+    }
+    opens, closes = given[layout.OUT_START], given[layout.OUT_END]
+    if feed or of_bars:
+        gaps, ranks = feed.seen(given[layout.OUT_KEY], opens, closes)
+        if of_bars:
+            # Where the bars come from a file, they alone know of their feed.
+            gaps = np.minimum(np.maximum(gaps, given[layout.OUT_GAP]), closes - opens)
+            ranks = np.maximum(ranks, given[layout.OUT_RANK])
+        made["gap_ns"] = gaps
+        made["coverage"] = 1.0 - gaps / (closes - opens)
+        made["feed_state"] = _STATE_NAMES.take(pa.array(ranks))
+    if sessions is not None:
+        made["session"] = sessions.dates(opens)
+    elif of_bars:
+        days = given[layout.OUT_SESSION]
+        known = days != UNDEFINED
+        dates = pa.array(np.where(known, days, 0).astype(np.int32), mask=~known)
+        made["session"] = dates.cast(pa.date32())
+    return made
+
+
+def turnover_column(given: Int64s, of: pa.DataType | None, node: str) -> pa.Array:
+    """Return the turnover of bars of trades, (m,) decimal.
+
+    Raises:
+        ArithmeticOverflowError: If one has more than 38 digits.
+    """
+    words = np.ascontiguousarray(given[_TURNOVER_WORD : _TURNOVER_WORD + 2].T)
+    high = words[:, 1]
+    if len(high) and (int(high.max()) >= _HIGH_MOST or int(high.min()) < -_HIGH_MOST):
+        msg = f"a turnover of `{node}` has more than 38 digits; set `turnover: false`"
+        raise ArithmeticOverflowError(msg)
+    return pa.Array.from_buffers(of, len(words), [None, pa.py_buffer(words)])
+
+
+class _Constants:
+    """Columns of one value, cut from one that is kept."""
+
+    def __init__(self) -> None:
+        self._rows = -1
+
+    def _make(self, rows: int) -> None:
+        if rows > self._rows:
+            self._rows = max(rows, 2 * self._rows, _CACHED_ROWS)
+            self._unknown = np.full(self._rows, UNDEFINED, np.int64)
+            self._zeros = np.zeros(self._rows, np.int64)
+            self._ones = np.ones(self._rows, np.float64)
+            self._live = pa.repeat(str(STATES[0]), self._rows)
+            self._no_session = pa.nulls(self._rows, pa.date32())
+
+    def unknown(self, rows: int) -> Int64s:
+        self._make(rows)
+        return self._unknown[:rows]
+
+    def zeros(self, rows: int) -> Int64s:
+        self._make(rows)
+        return self._zeros[:rows]
+
+    def ones(self, rows: int) -> npt.NDArray[np.float64]:
+        self._make(rows)
+        return self._ones[:rows]
+
+    def live(self, rows: int) -> pa.Array:
+        self._make(rows)
+        return self._live.slice(0, rows)
+
+    def no_session(self, rows: int) -> pa.Array:
+        self._make(rows)
+        return self._no_session.slice(0, rows)
+
+
+_CONSTANTS: Final = _Constants()
