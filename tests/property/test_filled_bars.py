@@ -48,7 +48,7 @@ class Filled(NamedTuple):
 
     symbol: str
     start: int
-    count: int
+    rows: int
     bid: int | None
     ask: int | None
     filled: bool
@@ -149,7 +149,7 @@ def batches(
 
 
 def found_in(bars: list[Batch], *, quoted: bool) -> list[Filled]:
-    found = []
+    found: list[Filled] = []
     for batch in bars:
         names = [batch.symbols.name(code) for code in batch["symbol"].tolist()]
         closes = [

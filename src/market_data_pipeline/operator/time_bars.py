@@ -76,7 +76,7 @@ class TimeBars:
         turnover: bool = False,
     ) -> None:
         self._context = context
-        self._revisions = revisions
+        self._revisions: Revisions = revisions
         self._sessions = None if calendar is None else SessionWindows(calendar, width_ns)
         self._grid = WindowGrid(width_ns, lateness_ns=lateness_ns, sessions=self._sessions)
         self._bars_schema = self._schema = BAR
