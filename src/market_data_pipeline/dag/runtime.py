@@ -23,6 +23,7 @@ from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
+from market_data_pipeline.dag.garbage import short_passes
 from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
 from market_data_pipeline.dag.join_inlet import JoinInlet, Sided
 from market_data_pipeline.dag.messages import (
@@ -206,7 +207,8 @@ class Run:
                 node.component.check()
         try:
             await self._open()
-            await self._flow(progress)
+            with short_passes():
+                await self._flow(progress)
             self._check_flow()
             for sink in self._sinks:
                 with _boundary(sink.node):
