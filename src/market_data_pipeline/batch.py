@@ -129,7 +129,10 @@ class Batch:
     def nbytes(self) -> int:
         """Bytes held by the columns."""
         if self._nbytes < 0:
-            self._nbytes = sum([column.nbytes for column in self.columns.values()])
+            size = 0
+            for column in self.columns.values():
+                size += column.nbytes
+            self._nbytes = size
         return self._nbytes
 
     @classmethod

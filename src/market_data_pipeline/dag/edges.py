@@ -44,6 +44,9 @@ class Pressure(StrEnum):
     HARD = "hard"
 
 
+_OK: Final = Pressure.OK
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
     """What went through a channel.
@@ -265,13 +268,24 @@ class Channel:
         return self._rows + rows <= self._rows_max and self._bytes + size <= self._bytes_max
 
     def _enqueue(self, batch: Batch, rows: int, size: int) -> None:
+        # Once for each batch, and a batch may be one row: no calls that can be spared.
         self._queue.append(batch)
-        self._rows += rows
-        self._bytes += size
-        self._peak_rows = max(self._peak_rows, self._rows)
-        self._peak_bytes = max(self._peak_bytes, self._bytes)
-        self._set_pressure()
-        self._wake_receiver()
+        self._rows = queued_rows = self._rows + rows
+        self._bytes = queued_bytes = self._bytes + size
+        if queued_rows > self._peak_rows:  # noqa: PLR1730  `max` is a call
+            self._peak_rows = queued_rows
+        if queued_bytes > self._peak_bytes:  # noqa: PLR1730
+            self._peak_bytes = queued_bytes
+        if (
+            queued_rows >= self._calm_rows
+            or queued_bytes >= self._calm_bytes
+            or self._pressure is not _OK
+        ):
+            self._set_pressure()
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
+        if self.on_ready is not None:
+            self.on_ready()
 
     def _wake_receiver(self) -> None:
         if self._receiver is not None and not self._receiver.done():
@@ -414,7 +428,7 @@ class Channel:
         if not isinstance(message, Batch):
             return message
         rows = len(message)
-        if rows >= COALESCE_BELOW_ROWS or not self._queue:
+        if not self._queue or rows >= COALESCE_BELOW_ROWS:
             self._took(rows, message.nbytes)
             return message
         parts = [message]
@@ -434,9 +448,10 @@ class Channel:
         self._rows -= rows
         self._bytes -= size
         self._received += rows
-        self._set_pressure()
-        if self._sender is not None and not self._sender.done():
-            self._sender.set_result(None)
+        if self._pressure is not _OK or self._sender is not None:
+            self._set_pressure()
+            if self._sender is not None and not self._sender.done():
+                self._sender.set_result(None)
 
     # Closing
 

@@ -281,11 +281,12 @@ class Run:
     async def _run_source(self, source: _Source) -> None:
         with _boundary(source.node):
             main = [port for port in source.node.outputs if port not in source.node.side_outputs]
-            shared = self._clock.monotonic()
-            while not self._stopping():
+            account, read, monotonic = source.account, source.reader.read, self._clock.monotonic
+            shared = monotonic()
+            while not self.interrupted:
                 try:
                     source.reading = True
-                    given = await source.reader.read()
+                    given = await read()
                 except asyncio.CancelledError:
                     if not self._stopping() or source.task is None:
                         raise
@@ -298,28 +299,28 @@ class Run:
                     break
                 for port, item in given:
                     if isinstance(item, Batch) and port in main:
-                        source.account.rows_out += len(item)
+                        account.rows_out += len(item)
                         source.watermark = max(source.watermark, item.watermark)
                     elif isinstance(item, Watermark) and port in main:
                         source.watermark = max(source.watermark, item.time)
                     for channel in source.outlets.get(port, ()):
                         if not channel.send_nowait(item):
                             await channel.send(item)
-                now = self._clock.monotonic()
-                if now - shared > _SHARE_LOOP_EVERY_S:
+                if monotonic() - shared > _SHARE_LOOP_EVERY_S:
                     await asyncio.sleep(0)
-                    shared = self._clock.monotonic()
+                    shared = monotonic()
             for channels in source.outlets.values():
                 for channel in channels:
                     await channel.send(END)
 
     async def _run_sink(self, sink: _Sink) -> None:
         with _boundary(sink.node):
+            account, receive, write = sink.account, sink.inlet.receive, sink.writer.write
             while True:
-                message = await sink.inlet.receive()
+                message = await receive()
                 if isinstance(message, Batch):
-                    sink.account.rows_in += len(message)
-                    await sink.writer.write(message)
+                    account.rows_in += len(message)
+                    await write(message)
                 elif isinstance(message, End):
                     return
 
@@ -443,13 +444,18 @@ class _Chain:
             for at, step in enumerate(self.steps)
             if isinstance(step.operator, TimedOperator)
         ]
+        waits = self.steps[0].is_async
         # The node at fault is the step at work, so the boundary is here, not per call.
         try:
             while True:
                 self._at = 0
                 message = await self.inlet.receive()
                 if isinstance(message, Batch):
-                    await self._take(message)
+                    if waits:
+                        await self._take(message)
+                    else:
+                        self._feed(0, message)
+                    self._advance(message.watermark)
                 elif isinstance(message, Sided):
                     self._take_side(message)
                 elif isinstance(message, Watermark):
@@ -463,7 +469,8 @@ class _Chain:
                     self._pass_on(message)
                 if self._timed:
                     self._expire()
-                self._rest(message)
+                if self._idle or self._told_idle or not isinstance(message, Batch):
+                    self._rest(message)
                 for channels, item in self._outbox:
                     for channel in channels:
                         if not channel.send_nowait(item):
@@ -479,15 +486,12 @@ class _Chain:
             raise NodeError(self.steps[self._at].node.name, err) from err
 
     async def _take(self, batch: Batch) -> None:
+        """Feed an operator that has to be waited for; only the first of a chain may be one."""
         first = self.steps[0]
-        if first.is_async:
-            first.account.rows_in += len(batch)
-            outputs = await first.operator.process(batch)  # type: ignore[misc]
-            for port, given in outputs:
-                self._route(0, port, given)
-        else:
-            self._feed(0, batch)
-        self._advance(batch.watermark)
+        first.account.rows_in += len(batch)
+        outputs = await first.operator.process(batch)  # type: ignore[misc]
+        for port, given in outputs:
+            self._route(0, port, given)
 
     def _take_side(self, message: Sided) -> None:
         step, item = self.steps[0], message.item
@@ -552,11 +556,14 @@ class _Chain:
         for at in range(first, len(self.steps)):
             step = self.steps[at]
             self._at = at
-            for port, given in step.operator.advance(watermark):
-                self._route(at, port, given)
-            self._at = at
+            outputs = step.operator.advance(watermark)
+            if outputs:
+                for port, given in outputs:
+                    self._route(at, port, given)
+                self._at = at
             after = step.operator.output_watermark(watermark)
-            self._tell_progress(step, watermark, after)
+            if step.outlets:
+                self._tell_progress(step, watermark, after)
             if after <= step.watermark:
                 return
             step.watermark = watermark = after
