@@ -36,6 +36,7 @@ _ARROW_FUNCTIONS: Final = {
     ">": "greater",
     ">=": "greater_equal",
 }
+_BOTTOM: Final = -UNDEFINED - 1
 _MIRRORED: Final = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?))?(?:(Z)|([+-])(\d\d):?(\d\d))?"
@@ -53,6 +54,8 @@ def compare(a: Term, b: Term, sign: str) -> Evaluate:
     if a.constant is not None:
         return _literals(a, b, sign)
     if (a.exact and b.exact) or (a.kind is Kind.TIME and b.kind is Kind.INT):
+        if b.constant is not None:
+            return _with_number(a, Fraction(b.constant), sign)
         test = _numbers(a, b, sign)
     elif a.kind is Kind.FLOAT or b.kind is Kind.FLOAT:
         test = _floats(a, b, sign)
@@ -86,8 +89,8 @@ def _literals(a: Term, b: Term, sign: str) -> Evaluate:
     return lambda batch: result  # noqa: ARG005
 
 
-def _where_defined(test: Evaluate, a: Term, b: Term) -> Evaluate:
-    nullable = [term.evaluate for term in (a, b) if term.nullable]
+def _where_defined(test: Evaluate, *terms: Term) -> Evaluate:
+    nullable = [term.evaluate for term in terms if term.nullable]
     if not nullable:
         return test
 
@@ -107,8 +110,6 @@ def _plain(a: Term, b: Term, sign: str) -> Evaluate:
 
 def _numbers(a: Term, b: Term, sign: str) -> Evaluate:
     function = _FUNCTIONS[sign]
-    if b.constant is not None:
-        return _with_number(a, Fraction(b.constant), sign)
     if a.scale == b.scale:
         return lambda batch: function(a.evaluate(batch), b.evaluate(batch))
     if a.scale > b.scale:
@@ -118,23 +119,36 @@ def _numbers(a: Term, b: Term, sign: str) -> Evaluate:
 
 
 def _with_number(a: Term, number: Fraction, sign: str) -> Evaluate:
+    """Return what compares with a number, false where a value is undefined."""
     exact = number * 10**a.scale
     # A column between two neighbouring values of its scale is never equal to the number.
-    whole = exact.numerator // exact.denominator
-    if exact.denominator != 1:
-        if sign in {"==", "!="}:
-            return _always(sign == "!=")
-        sign = {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}[sign]
-    if not -UNDEFINED <= whole <= UNDEFINED:
-        below = whole > 0
-        return _always(sign == "!=" or (sign != "==" and (sign in {"<", "<="}) == below))
-    function, limit = _FUNCTIONS[sign], np.int64(whole)
-    return lambda batch: function(a.evaluate(batch), limit)
+    below = exact.numerator // exact.denominator
+    above = below if exact.denominator == 1 else below + 1
+    top = UNDEFINED - 1 if a.nullable else UNDEFINED
+    if sign == "!=":
+        if above != below or not _BOTTOM <= below <= top:
+            return _inside(a, _BOTTOM, top)
+        limit = np.int64(below)
+        return _where_defined(lambda batch: a.evaluate(batch) != limit, a)
+    least = {"<": _BOTTOM, "<=": _BOTTOM, ">": below + 1}.get(sign, above)
+    most = {">": top, ">=": top, "<": above - 1}.get(sign, below)
+    return _inside(a, max(least, _BOTTOM), min(most, top))
 
 
-def _always(value: bool) -> Evaluate:  # noqa: FBT001
-    result = np.array([value])
-    return lambda batch: result  # noqa: ARG005
+def _inside(a: Term, least: int, most: int) -> Evaluate:
+    from market_data_pipeline.kernels.in_range import in_range
+
+    if least > most:
+        none = np.array([False])
+        return lambda batch: none  # noqa: ARG005
+
+    def evaluate(batch: Batch) -> Any:
+        values = np.ascontiguousarray(a.evaluate(batch))
+        result = np.empty(len(values), np.bool_)
+        in_range(values, least, most, result)
+        return result
+
+    return evaluate
 
 
 def _floats(a: Term, b: Term, sign: str) -> Evaluate:
