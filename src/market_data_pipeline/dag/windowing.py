@@ -15,6 +15,7 @@ from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.durations import format_duration
 from market_data_pipeline.errors import ConfigError, RecordError, SnapshotError
 from market_data_pipeline.kernels import windows as layout
+from market_data_pipeline.memory import new_column
 from market_data_pipeline.symbols import SymbolTable
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -228,7 +229,7 @@ class TumblingWindows:
         self._places = np.full(2 * _FIRST_WINDOWS, -1, np.int32)
         self._index = np.full(_FIRST_WINDOWS * 64, -1, np.int32)
         self._slots = _aligned_slots(_FIRST_SLOTS)
-        self._out = np.empty((layout.OUT, _OUT_SLOTS), np.int64)
+        self._out = _out_columns()
         self._given = 0
         self._late = np.empty(0, np.int64)
         self._picked = np.empty((2, _PICKED_ROWS), np.int64)
@@ -375,7 +376,7 @@ class TumblingWindows:
             self._given = stop
         else:
             # A retraction and what replaces it take two.
-            self._out = np.empty_like(self._out)
+            self._out = _out_columns()
             self._given = self._meta[layout.META_OUT] = 0
         return given
 
@@ -525,6 +526,10 @@ def _pairs_joined(parts: Sequence[tuple[Int64s, Int64s]]) -> tuple[Int64s, Int64
         return parts[0]
     starts, ends = zip(*parts, strict=True)
     return np.concatenate(starts), np.concatenate(ends)
+
+
+def _out_columns() -> Int64s:
+    return new_column(layout.OUT * _OUT_SLOTS, np.int64).reshape(layout.OUT, _OUT_SLOTS)
 
 
 def _aligned_slots(count: int) -> Int64s:
