@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Column, Progress
+from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.reorder import Reorder
 from market_data_pipeline.dag.state import Snapshot, stack, unstack
@@ -21,6 +21,7 @@ from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, Sn
 from market_data_pipeline.operator.activity_settings import Adaptive, Measure, measure_of
 from market_data_pipeline.operator.bar_rows import MEASURES_SIZE, TICK_RULE, BarRows
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Price
+from market_data_pipeline.operator.circumstances import Circumstances
 from market_data_pipeline.records import BAR, UNDEFINED, Field, Kind, Schema
 
 Int64s = npt.NDArray[np.int64]
@@ -98,6 +99,7 @@ class ActivityBars:
         self._slots = np.zeros(0, np.int64)
         self._out = np.empty((0, 0), np.int64)
         self._given = 0
+        self._circumstances = Circumstances(context.symbols)
 
     def process(self, batch: Batch) -> Outputs:
         """Take rows; those whose turn it is go into bars."""
@@ -115,6 +117,18 @@ class ActivityBars:
             account.add("late", len(late))
             outputs.append(("late", chosen.take(late)))
         return outputs
+
+    def status(self, status: Status) -> Outputs:
+        """Take a state of the feed, which the bars of its time will tell."""
+        self._circumstances.take(status)
+        if self._picked is not None:
+            from market_data_pipeline.kernels import activity_slots as layout
+
+            slots = self._slots.reshape(-1, self._words)
+            starts = slots[slots[:, layout.COUNT] > 0, layout.FIRST_TIME]
+            least = self._reorder.watermark
+            self._circumstances.forget(min(least, int(starts.min())) if len(starts) else least)
+        return ()
 
     def advance(self, watermark: int) -> Outputs:
         """Take the rows that the watermark has come to."""
@@ -212,8 +226,9 @@ class ActivityBars:
         columns: dict[str, Column] = {"symbol": closed[0].astype(np.int32)}
         for place, name in enumerate(self._bars.names[1:10], start=1):
             columns[name] = closed[place]
-        for field in self._bars.fields[10:]:
-            columns[field.name] = _certificate(field, closed[10], final=final)
+        columns["is_final"] = np.full(bars, final)
+        columns["revision"] = columns["late_count"] = np.zeros(bars, np.int64)
+        columns |= self._circumstances.columns(columns["symbol"], closed[1], closed[2], closed[10])
         if self._settings.partial:
             progress = Progress(TIME_MIN, 0, TIME_MIN, np.full(bars, TIME_MIN))
         else:
@@ -300,8 +315,9 @@ class ActivityBars:
     def snapshot(self) -> Snapshot:
         """Return the bars under way, what is expected of the next, and rows that wait."""
         picked = self._picked
+        feed = self._circumstances.scalars()
         if picked is None:
-            return Snapshot()
+            return Snapshot(scalars=feed)
         slots = self._slots.reshape(-1, self._words)
         symbols = self._context.symbols
         codes = np.flatnonzero((slots != self._fresh).any(axis=1)).astype(np.int32)
@@ -311,7 +327,7 @@ class ActivityBars:
         bars = Snapshot(
             symbols.key_groups(codes),
             {"symbol": names, "words": slots[codes]},
-            {**scalars, **self._signature()},
+            {**scalars, **self._signature(), **feed},
         )
         return stack({"bars": bars, "rows": self._reorder.snapshot()})
 
@@ -321,10 +337,12 @@ class ActivityBars:
         Raises:
             SnapshotError: If it is no state of bars like these.
         """
-        if not snapshot.scalars:
+        if not snapshot.keyed:
+            self._circumstances.restore(snapshot.scalars)
             return
         parts = unstack(snapshot, ("bars", "rows"))
         bars = parts["bars"]
+        self._circumstances.restore(bars.scalars)
         try:
             picked = _picked_of(bars)
         except KeyError as err:
@@ -370,19 +388,6 @@ class ActivityBars:
         return int(slots[slots[:, layout.COUNT] > 0, self._rest_word()].sum())
 
     _measure = Measure(0)
-
-
-def _certificate(field: Field, missing: Int64s, *, final: bool) -> Column:
-    """Return a column that says how a bar came about."""
-    rows = len(missing)
-    if field.name == "missing_seq":
-        return missing
-    if field.kind is Kind.ARROW:
-        if field.name == "feed_state":
-            return pa.repeat(pa.scalar("live", field.arrow), rows)
-        return pa.nulls(rows, field.arrow)
-    value = {"is_final": final, "coverage": 1.0}.get(field.name, 0)
-    return np.full(rows, value, field.dtype)
 
 
 def _picked_of(bars: Snapshot) -> Schema:

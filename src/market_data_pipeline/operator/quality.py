@@ -11,8 +11,7 @@ import pyarrow as pa
 from pydantic import AfterValidator
 
 from market_data_pipeline.dag.component import component
-from market_data_pipeline.dag.nodes import NodeContext, Operator
-from market_data_pipeline.dag.partitioned import Parallelism, partitioned
+from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError, SchemaError
 from market_data_pipeline.operator.quality_checks import (
@@ -102,8 +101,6 @@ class Quality:
             a quote by itself; nothing is an outlier before the window is full.
         ttl: A symbol is forgotten once the watermark has moved on by this much since its last
             row.
-        parallelism: Threads that symbols are spread over, by their key groups. The rows that
-            come out are the same; those of different symbols may come in another order.
     """
 
     crossed: Action | None = None
@@ -118,7 +115,6 @@ class Quality:
     price_band: Annotated[_Settings | None, SettingsOf(PriceBand, or_action=False)] = None
     outlier: Annotated[Action | _Settings | None, SettingsOf(Outlier, or_action=True)] = None
     ttl: Annotated[Duration, AfterValidator(_checked_ttl)] = "1d"
-    parallelism: Parallelism = 1
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
     side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
@@ -167,11 +163,8 @@ class Quality:
         """Return the columns wanted and those looked at."""
         return None if wanted is None else wanted | columns_of(self.enabled)
 
-    def build(self, context: NodeContext) -> Operator:
+    def build(self, context: NodeContext) -> QualityOperator:
         """Make the running half."""
-        return partitioned(self.parallelism, context, self._build)
-
-    def _build(self, context: NodeContext) -> Operator:
         return QualityOperator(context, self.row_checks(context.symbols), self.enabled)
 
     def row_checks(self, symbols: SymbolTable) -> RowChecks:

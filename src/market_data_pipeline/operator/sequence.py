@@ -12,8 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component
-from market_data_pipeline.dag.nodes import NodeContext, Operator
-from market_data_pipeline.dag.partitioned import Parallelism, check_spread, partitioned
+from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import SchemaError
 from market_data_pipeline.operator.columns import check_columns
@@ -21,7 +20,7 @@ from market_data_pipeline.operator.sequence_records import MISSING, gap_schema
 from market_data_pipeline.records import Kind, Schema
 
 if TYPE_CHECKING:
-    pass
+    from market_data_pipeline.operator.sequence_tracking import SequenceOperator
 
 _POWER: Final = re.compile(r"\s*(\d{1,3})\s*\*\*\s*(\d{1,2})\s*")
 _LARGEST: Final = 2**62
@@ -112,8 +111,6 @@ class SequenceTracker:
         forget: A key without a row for so long, in event time, begins anew.
         duplicates: What happens to a row whose number was seen; one that is kept has a
             record.
-        parallelism: Threads that symbols are spread over, by their key groups. The rows that
-            come out are the same; those of different symbols may come in another order.
     """
 
     by: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=lambda: ["symbol"])
@@ -126,23 +123,20 @@ class SequenceTracker:
     most_gaps: int = Field(default=10_000, ge=1, le=1_000_000)
     forget: Annotated[Duration, AfterValidator(_positive)] = "7d"
     duplicates: Literal["drop", "keep"] = "drop"
-    parallelism: Parallelism = 1
 
     outputs: ClassVar[tuple[str, ...]] = ("out", "gaps", "duplicate")
     side_outputs: ClassVar[tuple[str, ...]] = ("gaps", "duplicate")
     type_name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Refuse what is no calendar, and threads for one sequence.
+        """Refuse what is no calendar.
 
         Raises:
-            ConfigError: If there is none of the name, or the mapping is none; if threads
-                would share a sequence.
+            ConfigError: If there is none of the name, or the mapping is none.
             MissingDependencyError: If it is named and exchange_calendars is not there.
         """
         if self.calendar is not None:
             check_calendar(self.calendar)
-        check_spread(self, self.by)
 
     def output_schemas(self, schema: Schema) -> Mapping[str, Schema | None]:
         """Return the rows with `missing`, the records of gaps, and the duplicates.
@@ -169,8 +163,8 @@ class SequenceTracker:
             return None
         return (wanted - {MISSING.name}) | {*self.by, self.column, "symbol"}
 
-    def build(self, context: NodeContext) -> Operator:
+    def build(self, context: NodeContext) -> SequenceOperator:
         """Make the running half."""
         from market_data_pipeline.operator.sequence_tracking import SequenceOperator
 
-        return partitioned(self.parallelism, context, lambda part: SequenceOperator(self, part))
+        return SequenceOperator(self, context)
