@@ -19,9 +19,10 @@ from market_data_pipeline.dag.reorder import Reorder
 from market_data_pipeline.dag.state import Snapshot, stack, unstack
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
 from market_data_pipeline.operator.activity_settings import Adaptive, Measure, measure_of
+from market_data_pipeline.operator.bar_columns import feed_columns
 from market_data_pipeline.operator.bar_rows import MEASURES_SIZE, TICK_RULE, BarRows
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Price
-from market_data_pipeline.operator.circumstances import Circumstances
+from market_data_pipeline.operator.feed_log import FeedLog
 from market_data_pipeline.records import BAR, UNDEFINED, Field, Kind, Schema
 
 Int64s = npt.NDArray[np.int64]
@@ -99,7 +100,7 @@ class ActivityBars:
         self._slots = np.zeros(0, np.int64)
         self._out = np.empty((0, 0), np.int64)
         self._given = 0
-        self._circumstances = Circumstances(context.symbols)
+        self._feed = FeedLog(context.symbols)
 
     def process(self, batch: Batch) -> Outputs:
         """Take rows; those whose turn it is go into bars."""
@@ -120,14 +121,14 @@ class ActivityBars:
 
     def status(self, status: Status) -> Outputs:
         """Take a state of the feed, which the bars of its time will tell."""
-        self._circumstances.take(status)
+        self._feed.take(status)
         if self._picked is not None:
             from market_data_pipeline.kernels import activity_slots as layout
 
             slots = self._slots.reshape(-1, self._words)
             starts = slots[slots[:, layout.COUNT] > 0, layout.FIRST_TIME]
             least = self._reorder.watermark
-            self._circumstances.forget(min(least, int(starts.min())) if len(starts) else least)
+            self._feed.forget(min(least, int(starts.min())) if len(starts) else least)
         return ()
 
     def advance(self, watermark: int) -> Outputs:
@@ -228,7 +229,7 @@ class ActivityBars:
             columns[name] = closed[place]
         columns["is_final"] = np.full(bars, final)
         columns["revision"] = columns["late_count"] = np.zeros(bars, np.int64)
-        columns |= self._circumstances.columns(columns["symbol"], closed[1], closed[2], closed[10])
+        columns |= feed_columns(self._feed, columns["symbol"], closed[1], closed[2], closed[10])
         if self._settings.partial:
             progress = Progress(TIME_MIN, 0, TIME_MIN, np.full(bars, TIME_MIN))
         else:
@@ -315,7 +316,7 @@ class ActivityBars:
     def snapshot(self) -> Snapshot:
         """Return the bars under way, what is expected of the next, and rows that wait."""
         picked = self._picked
-        feed = self._circumstances.scalars()
+        feed = self._feed.scalars()
         if picked is None:
             return Snapshot(scalars=feed)
         slots = self._slots.reshape(-1, self._words)
@@ -338,11 +339,11 @@ class ActivityBars:
             SnapshotError: If it is no state of bars like these.
         """
         if not snapshot.keyed:
-            self._circumstances.restore(snapshot.scalars)
+            self._feed.restore(snapshot.scalars)
             return
         parts = unstack(snapshot, ("bars", "rows"))
         bars = parts["bars"]
-        self._circumstances.restore(bars.scalars)
+        self._feed.restore(bars.scalars)
         try:
             picked = _picked_of(bars)
         except KeyError as err:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ("circumstances", "turnover_column")
+__all__ = ("circumstances", "feed_columns", "turnover_column")
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,25 +42,16 @@ def circumstances(
         counts_missing: True if the rows say how many are missing.
         of_bars: True if the rows are bars, which have circumstances of their own.
     """
-    rows = given.shape[1]
-    constant = _CONSTANTS
-    made: dict[str, Column] = {
-        "missing_seq": given[layout.OUT_MISSING] if counts_missing else constant.unknown(rows),
-        "gap_ns": constant.zeros(rows),
-        "coverage": constant.ones(rows),
-        "feed_state": constant.live(rows),
-        "session": constant.no_session(rows),
-    }
-    opens, closes = given[layout.OUT_START], given[layout.OUT_END]
-    if feed or of_bars:
-        gaps, ranks = feed.seen(given[layout.OUT_KEY], opens, closes)
-        if of_bars:
-            # Where the bars come from a file, they alone know of their feed.
-            gaps = np.minimum(np.maximum(gaps, given[layout.OUT_GAP]), closes - opens)
-            ranks = np.maximum(ranks, given[layout.OUT_RANK])
+    codes, opens, closes = (given[at] for at in (layout.OUT_KEY, layout.OUT_START, layout.OUT_END))
+    missing = given[layout.OUT_MISSING] if counts_missing else None
+    made = feed_columns(feed, codes, opens, closes, missing)
+    if of_bars:
+        # Where the bars come from a file, they alone know of their feed.
+        gaps, ranks = feed.seen(codes, opens, closes)
+        gaps = np.minimum(np.maximum(gaps, given[layout.OUT_GAP]), closes - opens)
         made["gap_ns"] = gaps
         made["coverage"] = 1.0 - gaps / (closes - opens)
-        made["feed_state"] = _STATE_NAMES.take(pa.array(ranks))
+        made["feed_state"] = _STATE_NAMES.take(pa.array(np.maximum(ranks, given[layout.OUT_RANK])))
     if sessions is not None:
         made["session"] = sessions.dates(opens)
     elif of_bars:
@@ -68,6 +59,35 @@ def circumstances(
         known = days != UNDEFINED
         dates = pa.array(np.where(known, days, 0).astype(np.int32), mask=~known)
         made["session"] = dates.cast(pa.date32())
+    return made
+
+
+def feed_columns(
+    feed: FeedLog, codes: npt.NDArray[Any], opens: Int64s, closes: Int64s, missing: Int64s | None
+) -> dict[str, Column]:
+    """Return what there is to say of a feed in spans `[open, close)`, without a calendar.
+
+    Args:
+        feed: The states of the feed.
+        codes: (n,) symbol codes.
+        opens: (n,) first instants.
+        closes: (n,) first instants after them; a span may be empty.
+        missing: (n,) rows known to be missing, or None.
+    """
+    rows = len(codes)
+    constant = _CONSTANTS
+    made: dict[str, Column] = {
+        "missing_seq": constant.unknown(rows) if missing is None else missing,
+        "gap_ns": constant.zeros(rows),
+        "coverage": constant.ones(rows),
+        "feed_state": constant.live(rows),
+        "session": constant.no_session(rows),
+    }
+    if feed:
+        gaps, ranks = feed.seen(codes, opens, np.maximum(closes, opens + 1))
+        made["gap_ns"] = gaps
+        made["coverage"] = 1.0 - gaps / np.maximum(closes - opens, 1)
+        made["feed_state"] = _STATE_NAMES.take(pa.array(ranks))
     return made
 
 

@@ -195,7 +195,7 @@ class TimeBars:
                 columns[self._reads[0]],
                 columns[self._reads[1]],
                 columns["missing"] if missing else NONE,
-                columns["updates"] if updates else NONE,
+                columns["updates"] if updates else self._every_update(len(batch)),
             )
         given, skipped = windows.take(batch, *values, owned=owned)
         self._last_skipped = skipped
@@ -208,6 +208,14 @@ class TimeBars:
         if len(skipped):
             outputs += self._skipped(batch, skipped)
         return outputs
+
+    def _every_update(self, rows: int) -> Int64s:
+        """Return what trades count for that do not say.
+
+        A slot whose only trade was cancelled is none that the short path knows how to
+        take up again, and where trades say what they count for there is only the long one.
+        """
+        return NONE if self._log is None else np.full(rows, trade_slot.UPDATES_ALL, np.int64)
 
     def _skipped(self, batch: Batch, skipped: Int64s) -> list[tuple[str, Batch]]:
         account = self._context.account
