@@ -89,6 +89,15 @@ Examples:
     help="Trading calendar, as XNYS: bars start at the opens of its sessions and are cut at "
     "their closes, 1d is one bar a session; rows outside the sessions are counted, in no bar.",
 )
+@click.option(
+    "--fill",
+    type=click.Choice(["flat", "null"]),
+    help="Give a bar for each window between those of a symbol in which nothing happened, "
+    "with the last close as its prices, or without prices.",
+)
+@click.option(
+    "--turnover", is_flag=True, help="Add the exact sum of price times size as a column."
+)
 @range_options
 @click.option(
     "--prices",
@@ -112,6 +121,8 @@ def command(
     out_of_order: str,
     lateness: str,
     calendar: str | None,
+    fill: str | None,
+    turnover: bool,  # noqa: FBT001
     start: str | None,
     end: str | None,
     prices: str | None,
@@ -123,7 +134,8 @@ def command(
 
     INPUT is one or more files or patterns; they are merged by event time. Trades become
     open, high, low, close, volume, vwap and count; quotes become open, high, low and close
-    of bid and ask. A bar covers [ts_open, ts_close), and a window without rows has none.
+    of bid and ask. A bar covers [ts_open, ts_close), and a window without rows has none
+    unless --fill asks for one.
     """
     from market_data_pipeline.cli.executing import execute, interruption, result_dict
     from market_data_pipeline.cli.outputs import check_apart, sink_for
@@ -135,7 +147,9 @@ def command(
     with naming_options():
         source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
         final = {} if lateness == "0s" else {"lateness": lateness, "revisions": "final"}
-        bars = find("operator", "bars")(every=every, price=price, calendar=calendar, **final)
+        bars = find("operator", "bars")(
+            every=every, price=price, calendar=calendar, fill=fill, turnover=turnover, **final
+        )
         sink = sink_for(output, overwrite=overwrite, prices=prices, table=table)
     dag = Dag("bars")
     dag.add(source, name="input")

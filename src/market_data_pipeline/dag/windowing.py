@@ -246,6 +246,15 @@ class TumblingWindows:
         """True if a sum in a slot left its range."""
         return bool(self._meta[layout.META_OVERFLOW])
 
+    @property
+    def slots_used(self) -> int:
+        """How many slots were ever used at one time."""
+        return int(self._meta[layout.META_SLOTS_USED])
+
+    def largest(self, word: int) -> int:
+        """Return the largest value of a word in all slots ever used, of which one must be."""
+        return int(self._slots.reshape(-1, layout.SLOT)[: self.slots_used, word].max())
+
     def take(
         self, batch: Batch, *values: Int64s, owned: npt.NDArray[np.uint8] = EVERY_KEY
     ) -> tuple[Int64s, Int64s]:

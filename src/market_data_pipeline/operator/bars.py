@@ -6,7 +6,7 @@ __all__ = ("Bars",)
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component, settings_of
@@ -37,6 +37,8 @@ from market_data_pipeline.operator.bar_schema import (
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Every, Price, bar_spec
 from market_data_pipeline.operator.picked_bars import PickedBars, picked_schema
 from market_data_pipeline.records import Schema
+
+_OPTIONAL: Final = ("missing", "updates", "action", "trade_id")
 
 
 @component("bars")
@@ -76,7 +78,9 @@ class Bars:
     closes the bars, all rows below the watermark.
 
     Delivery: each bar once, bars of time in the order of `ts_open`, others of `ts_close`;
-    with `lateness` as `revisions` says.
+    with `lateness` as `revisions` says. A DuckDB or memory sink with
+    `key: [symbol, ts_open]` keeps the last revision of each bar; files keep every row, so
+    for them say `revisions: final`.
 
     Memory: one slot of 128 bytes per symbol and window that can still change. Bars that no
     span of time closes hold one slot of 128 or 192 bytes per symbol, and the rows that the
@@ -202,12 +206,14 @@ class Bars:
 
     def required_columns(self, wanted: frozenset[str] | None) -> frozenset[str] | None:  # noqa: ARG002
         """Return the columns bars are made of."""
-        optional = ("missing", "updates", "action", "trade_id")
         own = columns_read(self._spec, self.price)
-        return columns_of_bars() | frozenset(("ts_event", *optional, *own))
+        return columns_of_bars() | frozenset(("ts_event", *_OPTIONAL, *own))
 
     def select_columns(self, required: frozenset[str], schema: Schema) -> frozenset[str]:
         """Return the columns bars read: ids of trades only where actions refer to them."""
+        if not is_bars(schema):
+            own = columns_read(self._spec, self.price)
+            required -= columns_of_bars() - frozenset(("ts_event", *_OPTIONAL, *own))
         return required if "action" in schema else required - {"trade_id"}
 
     def build(self, context: NodeContext) -> Operator:

@@ -45,7 +45,7 @@ from market_data_pipeline.operator.fill import Filling
 from market_data_pipeline.operator.inner_bars import InnerBars
 from market_data_pipeline.operator.session_windows import SessionWindows
 from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog
-from market_data_pipeline.records import BAR, QUOTE_BAR, Kind, Schema
+from market_data_pipeline.records import BAR, QUOTE_BAR, UNDEFINED, Kind, Schema
 
 Int64s = npt.NDArray[np.int64]
 
@@ -58,6 +58,9 @@ _MODES: Final = {
     "retract": layout.MODE_RETRACT,
     "final": layout.MODE_FINAL,
 }
+_FEW_ROWS: Final = 16
+# To look at a slot costs about as much as to look at this many rows of a column.
+_SLOT_COST: Final = 4
 _PARTS: Final = ("windows", "filling")
 
 
@@ -85,6 +88,7 @@ class TimeBars:
         self._windows: TumblingWindows | None = None
         self._feed = FeedLog(context.symbols)
         self._reads: tuple[str, str] = ("", "")
+        self._is_checked = False
         self._has = (False, False)
         self._inner: InnerBars | None = None
         self._of_bars = False
@@ -200,7 +204,7 @@ class TimeBars:
         given, skipped = windows.take(batch, *values, owned=owned)
         self._last_skipped = skipped
         account.held += windows.taken - taken
-        if windows.overflowed:
+        if windows.overflowed or (self._is_checked and self._has_undefined(batch, windows)):
             self._refuse(batch)
         outputs: list[tuple[str, Batch]] = []
         if given.shape[1] or self._filling is not None:
@@ -312,6 +316,7 @@ class TimeBars:
         self._has = (of_bars or "missing" in schema, "updates" in schema and trades)
         if trades and "action" in schema and "trade_id" in schema and self._log is None:
             self._log = TradeLog(self._context.symbols)
+        self._is_checked = trades and not self._has[1]
         self._input = schema
 
     def _make_windows(self, bars: Schema) -> TumblingWindows:
@@ -407,6 +412,15 @@ class TimeBars:
         if self._filling is not None:
             marks = np.maximum.accumulate(marks)
         return Progress(edge, 0, int(marks[-1]) if end is None else end, marks)
+
+    def _has_undefined(self, batch: Batch, windows: TumblingWindows) -> bool:
+        """Tell whether a price is undefined, from the column or from what became of it."""
+        prices = batch.columns[self._reads[0]]
+        if len(prices) <= _FEW_ROWS:
+            return UNDEFINED in prices.tolist()
+        if windows.slots_used * _SLOT_COST < len(prices):
+            return windows.largest(trade_slot.HIGH) == UNDEFINED
+        return bool(prices.max() == UNDEFINED)
 
     def _refuse(self, batch: Batch | None) -> None:
         """Say what a sum that left its range, or a number that is none, is due to.

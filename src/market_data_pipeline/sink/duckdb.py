@@ -14,10 +14,12 @@ import pyarrow as pa
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
-from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError
+from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError, SchemaError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.arrow_rows import ArrowRows
+from market_data_pipeline.sink.keyed import check_key
 from market_data_pipeline.sink.publish import (
     Draft,
     OutputPath,
@@ -70,15 +72,20 @@ class DuckDBSink:
         mode: What to do with a table that exists: `create` refuses, `append` adds rows to
             it if its columns are the same, `replace` drops it.
         overwrite: The same as `mode: replace`.
+        key: Columns that tell rows apart, as `[symbol, ts_open]` for bars: of rows with the
+            same key the last one stays, and the others are counted as `replaced`. With
+            `mode: append` it stands for rows of earlier runs as well.
     """
 
     path: OutputPath
     table: str = "bars"
     mode: Mode = "create"
     overwrite: bool = False
+    key: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         quoted_name(self.table)
+        check_key(self.key)
         if self.overwrite and self.mode == "append":
             msg = "`overwrite: true` and `mode: append` exclude each other; drop one of them"
             raise ConfigError(msg, parameter="overwrite")
@@ -114,7 +121,9 @@ class DuckDBSink:
             OutputError: If it cannot be written.
         """
         self.check()
-        return ThreadedWriter(_DuckDBOutput(self, schema), context)
+        if schema is not None:
+            check_key(self.key, schema)
+        return ThreadedWriter(_DuckDBOutput(self, schema, context.account), context)
 
     def read(self) -> pa.Table:
         """Return the table; times have the zone UTC.
@@ -184,7 +193,7 @@ def _columns(database: Any, table: str) -> dict[str, str]:
 class _DuckDBOutput:
     """Rows on their way to a table, gathered in a database of their own."""
 
-    def __init__(self, sink: DuckDBSink, schema: Schema | None) -> None:
+    def __init__(self, sink: DuckDBSink, schema: Schema | None, account: Account) -> None:
         import duckdb
 
         self._sink = sink
@@ -192,6 +201,7 @@ class _DuckDBOutput:
         self._table = quoted_name(sink.table)
         self._mode: Mode = "replace" if sink.overwrite else sink.mode
         self._schema = schema
+        self._account = account
         self._rows: ArrowRows | None = None
         self._draft = Draft(self._path, overwrite=False)
         self._incoming = self._draft.temporary.name
@@ -214,6 +224,12 @@ class _DuckDBOutput:
 
     def _begun(self, schema: Schema) -> ArrowRows:
         if self._rows is None:
+            check_key(self._sink.key, schema)
+            if self._sink.key and any(name.lower() == "rowid" for name in schema.names):
+                msg = (
+                    "a table with a `key` cannot have a column `rowid`; DuckDB numbers rows by it"
+                )
+                raise SchemaError(msg)
             self._rows = ArrowRows(schema, prices="decimal", timezone=None)
             with self._reporting():
                 self._database.register(self._incoming, self._rows.schema.empty_table())
@@ -231,12 +247,25 @@ class _DuckDBOutput:
                 self._begun(self._schema)
             with self._reporting():
                 self._database.unregister(self._incoming)
+                self._keep_last()
                 self._database.execute("CHECKPOINT")
                 self._database.close()
             self._draft.complete_file()
         except BaseException:
             self.discard()
             raise
+
+    def _keep_last(self) -> None:
+        """Delete rows that another one with the same key came after."""
+        if not self._sink.key or self._rows is None:
+            return
+        names = ", ".join(map(quoted_name, self._sink.key))
+        last = f"SELECT max(rowid) FROM {self._table} GROUP BY {names}"  # noqa: S608  quoted
+        deleted = self._database.execute(
+            f"DELETE FROM {self._table} WHERE rowid NOT IN ({last})"  # noqa: S608  quoted
+        ).fetchone()[0]
+        self._account.rows_out -= deleted
+        self._account.add("replaced", deleted)
 
     def publish(self) -> None:
         try:
@@ -281,6 +310,15 @@ class _DuckDBOutput:
             rows = database.sql(f"FROM {staged}")
             here = dict(zip(rows.columns, map(str, rows.types), strict=True))
             self._check_same(there, here)
+            if self._sink.key:
+                same = " AND ".join(
+                    f"{self._table}.{name} IS NOT DISTINCT FROM staged.{name}"
+                    for name in map(quoted_name, self._sink.key)
+                )
+                database.execute(
+                    f"DELETE FROM {self._table} USING {staged} AS staged "  # noqa: S608  quoted
+                    f"WHERE {same}"
+                )
             database.execute(f"INSERT INTO {self._table} BY NAME FROM {staged}")
             return
         database.execute(f"DROP TABLE IF EXISTS {self._table}")

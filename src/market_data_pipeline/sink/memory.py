@@ -14,6 +14,7 @@ from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.arrow_rows import ArrowRows, Prices
+from market_data_pipeline.sink.keyed import check_key, last_rows
 
 _CHUNK_ROWS: Final = 1_048_576
 
@@ -56,11 +57,15 @@ class MemorySink:
 
     Attributes:
         prices: How `read` gives fixed-point columns: `float64`, or exact as `decimal`.
+        key: Columns that tell rows apart, as `[symbol, ts_open]` for bars: of rows with the
+            same key `read` gives only the last. All are kept.
     """
 
     prices: Prices = "float64"
+    key: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_key(self.key)
         # Not a setting, so not a field.
         object.__setattr__(self, "_collected", _Collected())
 
@@ -84,7 +89,11 @@ class MemorySink:
         return _MemoryWriter(collected, context.account)
 
     def read(self) -> pa.Table:
-        """Return the rows in the order they came; symbols are strings."""
+        """Return the rows in the order they came; symbols are strings.
+
+        Raises:
+            SchemaError: If the rows do not have a column of `key`.
+        """
         collected = self._rows()
         batches = collected.batches
         schema = batches[0].schema if batches else collected.schema
@@ -101,4 +110,8 @@ class MemorySink:
                 tables.append(rows.table(chunk))
                 chunk, chunk_rows = [], 0
         tables.append(rows.table(chunk))
-        return pa.concat_tables(tables)
+        table = pa.concat_tables(tables)
+        if self.key:
+            check_key(self.key, schema)
+            table = table.take(pa.array(last_rows(table, self.key)))
+        return table

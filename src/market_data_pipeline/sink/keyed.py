@@ -1,0 +1,41 @@
+"""Sinks in which a row can take the place of another one with the same key."""
+
+from __future__ import annotations
+
+__all__ = ("check_key", "last_rows")
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from market_data_pipeline.errors import ConfigError, SchemaError, nearest
+from market_data_pipeline.records import Schema
+
+
+def check_key(key: tuple[str, ...], schema: Schema | None = None) -> None:
+    """Refuse a key that names a column twice, or one that the rows do not have.
+
+    Raises:
+        ConfigError: If a column is there twice.
+        SchemaError: If a column is not there.
+    """
+    if len(set(key)) < len(key):
+        msg = f"`key` must name each column once, was {list(key)}"
+        raise ConfigError(msg, parameter="key")
+    for name in key if schema is not None else ():
+        if schema is not None and name not in schema:
+            names = ", ".join(f"`{known}`" for known in schema.names)
+            close = nearest(name, schema.names)
+            msg = f"`key` names `{name}`, which is not there{close} (columns: {names})"
+            raise SchemaError(msg)
+
+
+def last_rows(table: pa.Table, key: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return the positions of the rows that no other with the same key comes after."""
+    place = "row number of its own"
+    while place in table.column_names:
+        place += "_"
+    numbered = table.select(list(key)).append_column(place, pa.array(np.arange(len(table))))
+    last = numbered.group_by(list(key)).aggregate([(place, "max")])
+    found = last.column(f"{place}_max").combine_chunks()
+    return np.sort(np.frombuffer(found.buffers()[1], np.int64)[: len(found)])
