@@ -4,12 +4,12 @@ from __future__ import annotations
 
 __all__ = ("InnerBars",)
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.metrics import Account
@@ -18,6 +18,7 @@ from market_data_pipeline.operator.compaction import keep_rows
 from market_data_pipeline.operator.feed_log import STATES
 from market_data_pipeline.records import QUOTE_BAR, UNDEFINED, Schema
 
+_pc: Any = compute  # its functions are made at run time, unseen by type checkers
 Int64s = npt.NDArray[np.int64]
 
 _STATES: Final = pa.array([str(state) for state in STATES], pa.string())
@@ -70,7 +71,7 @@ class InnerBars:
         made[2] = columns.get("gap_ns", 0)
         state, session = columns.get("feed_state"), columns.get("session")
         if state is not None:
-            made[3] = _ints(pc.index_in(state, _STATES), 0)
+            made[3] = _ints(_pc.index_in(state, _STATES), 0)
         made[4] = UNDEFINED if session is None else _ints(session.cast(pa.int32()), UNDEFINED)
         for row, name in enumerate(self._prices, start=_CERTIFICATE):
             made[row] = columns[name]
@@ -93,5 +94,5 @@ class InnerBars:
 def _ints(array: pa.Array, null: int) -> Int64s:
     """Return whole numbers as int64, with a number in place of null."""
     # `to_numpy` would import pandas.
-    whole = pc.fill_null(array.cast(pa.int64()), null)
+    whole = _pc.fill_null(array.cast(pa.int64()), null)
     return np.frombuffer(whole.buffers()[1], np.int64)[whole.offset : whole.offset + len(whole)]

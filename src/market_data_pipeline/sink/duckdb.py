@@ -261,9 +261,9 @@ class _DuckDBOutput:
             return
         names = ", ".join(map(quoted_name, self._sink.key))
         last = f"SELECT max(rowid) FROM {self._table} GROUP BY {names}"  # noqa: S608  quoted
-        deleted = self._database.execute(
+        [(deleted,)] = self._database.execute(
             f"DELETE FROM {self._table} WHERE rowid NOT IN ({last})"  # noqa: S608  quoted
-        ).fetchone()[0]
+        ).fetchall()
         self._account.rows_out -= deleted
         self._account.add("replaced", deleted)
 

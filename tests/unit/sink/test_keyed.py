@@ -54,7 +54,7 @@ def test_rows_that_are_replaced_are_counted(tmp_path: Path) -> None:
     source = dag.source(
         mdp.MemorySource(
             pa.table(
-                told([1, 2, 1], [1, 2, 3]).columns
+                dict(told([1, 2, 1], [1, 2, 3]).columns)
                 | {
                     "symbol": ["A"] * 3,
                     "ts_event": [1, 2, 3],
