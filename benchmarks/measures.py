@@ -92,6 +92,13 @@ MEASURES = (
         sizes(1, 10, 100),
     ),
     Measure(
+        "threads",
+        "The same with symbols spread over two threads",
+        Peer("ours, two threads", "ours", "bars_threads"),
+        (Peer("ours, one thread", "ours", "bars_memory", target=1.6),),
+        (TickSet(10 * MILLION, 5_000),),
+    ),
+    Measure(
         "bars_parquet",
         "1 s bars with average price, Parquet file to Parquet file",
         Peer("ours", "ours", "bars_parquet"),

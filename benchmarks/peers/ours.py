@@ -87,6 +87,17 @@ class BarsInSmallBatches(BarsInMemory):
     batch_rows = 1_000
 
 
+class BarsOnTwoThreads(BarsInMemory):
+    """The same on two threads."""
+
+    def graph(self) -> mdp.Dag:
+        """Return the graph to run."""
+        dag = mdp.Dag("bars")
+        ticks = dag.source(mdp.MemorySource(self.batches, out_of_order=OUT_OF_ORDER))
+        ticks.to(mdp.Bars("1s", parallelism=2)).collect(name="store")
+        return dag
+
+
 class DedupeAndBarsInMemory(BarsInMemory):
     """Batches in memory -> dedupe -> bars -> memory."""
 
@@ -188,6 +199,7 @@ def bars_of_table(table: pa.Table) -> Bars:
 TASKS = {
     "bars_memory": BarsInMemory,
     "bars_memory_1000": BarsInSmallBatches,
+    "bars_threads": BarsOnTwoThreads,
     "dedupe_bars": DedupeAndBarsInMemory,
     "latency": GraphLatency,
     "map_filter": MapAndFilter,
