@@ -23,6 +23,7 @@ from market_data_pipeline.operator.sessions import TradingSessions
 from market_data_pipeline.operator.throttle import Throttle
 from market_data_pipeline.operator.union import Union
 from market_data_pipeline.operator.windows import Windows
+from market_data_pipeline.records import UNDEFINED
 from market_data_pipeline.testing import check_operator
 from support.operator_batches import random_batches
 
@@ -175,6 +176,9 @@ def batches(request: pytest.FixtureRequest) -> list[Batch]:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operator_does_not_depend_on_how_rows_are_cut(name: str, batches: list[Batch]) -> None:
     """Any cut and any restart gives the same rows and watermarks."""
+    if name == "bars":
+        # They refuse a trade without a price.
+        batches = [batch.take(batch["price"] != UNDEFINED) for batch in batches]
     check_operator(OPERATORS[name], batches)
 
 
