@@ -253,7 +253,8 @@ class TumblingWindows:
 
     def largest(self, word: int) -> int:
         """Return the largest value of a word in all slots ever used, of which one must be."""
-        return int(self._slots.reshape(-1, layout.SLOT)[: self.slots_used, word].max())
+        words = self._slots.reshape(-1, layout.SLOT)[: self.slots_used, word]
+        return int(words.max(initial=TIME_MIN))
 
     def take(
         self, batch: Batch, *values: Int64s, owned: npt.NDArray[np.uint8] = EVERY_KEY
