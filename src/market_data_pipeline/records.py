@@ -12,16 +12,20 @@ __all__ = (
     "BAR",
     "CERTIFICATE",
     "DEFAULT_SCALE",
+    "FILLED",
+    "OP",
     "QUOTE",
     "QUOTE_BAR",
     "REJECTED",
     "TRADE",
+    "TURNOVER",
     "UNDEFINED",
     "FeedState",
     "Field",
     "Flaw",
     "Kind",
     "Schema",
+    "turnover_field",
 )
 
 from collections.abc import Iterable, Iterator
@@ -264,6 +268,24 @@ QUOTE_BAR: Final = Schema(
     time="ts_open",
 )
 """Quotes of one symbol in `[ts_open, ts_close)`; a side never quoted is `UNDEFINED`."""
+
+OP: Final = Field("op", Kind.INT)
+"""1 for a bar that holds from now on, -1 for one that is taken back."""
+
+FILLED: Final = Field("filled", Kind.BOOL)
+"""True for the bar of a window in which nothing happened."""
+
+TURNOVER: Final = "turnover"
+"""Name of the column of the exact sum of price times size."""
+
+_TURNOVER_DIGITS: Final = 38
+
+
+def turnover_field(bars: Schema) -> Field:
+    """Return the column `turnover` of bars of trades, whose sums are exact."""
+    scale = bars["open"].scale + bars["volume"].scale
+    return Field(TURNOVER, Kind.ARROW, arrow=pa.decimal128(_TURNOVER_DIGITS, scale))
+
 
 REJECTED: Final = Schema(
     "rejected",

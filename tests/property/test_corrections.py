@@ -20,7 +20,10 @@ from market_data_pipeline.testing import check_operator
 WIDTH = 10
 ACTION = Field("action", Kind.CHAR)
 SCHEMA = TRADE.only(["ts_event", "symbol", "price", "size", "trade_id"]).having(ACTION)
-TEXT_IDS = SCHEMA.having(Field("trade_id", Kind.ARROW, arrow=pa.string()))
+TEXT_IDS = SCHEMA.having(
+    Field("trade_id", Kind.ARROW, arrow=pa.string()),
+    Field("action", Kind.ARROW, arrow=pa.string()),
+)
 Mode = Literal["upsert", "retract", "final"]
 
 
@@ -125,7 +128,9 @@ def batches(
             "price": np.array([row.price for row in part], np.int64),
             "size": np.array([row.size for row in part], np.int64),
             "trade_id": pa.array([f"id {i}" for i in ids], pa.string()) if text else ids,
-            "action": np.array([ord(row.action) for row in part], np.uint8),
+            "action": pa.array([None if r.action == "N" else r.action for r in part], pa.string())
+            if text
+            else np.array([ord(row.action) for row in part], np.uint8),
         }
         before, highest = highest, max([highest, *(row.time for row in part)])
         end = max(highest, TIME_MIN + bound) - bound

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 __all__ = (
-    "FILLED",
-    "OP",
-    "TURNOVER",
     "Fill",
     "Revisions",
     "bar_schema",
     "columns_of_bars",
     "is_bars",
-    "turnover_field",
     "with_requests",
 )
 
 from typing import Final, Literal, TypeAlias
 
-import pyarrow as pa
-
 from market_data_pipeline.errors import SchemaError, nearest
-from market_data_pipeline.records import BAR, CERTIFICATE, QUOTE_BAR, Field, Kind, Schema
+from market_data_pipeline.records import (
+    BAR,
+    CERTIFICATE,
+    FILLED,
+    OP,
+    QUOTE_BAR,
+    TURNOVER,
+    Field,
+    Kind,
+    Schema,
+    turnover_field,
+)
 
 Revisions: TypeAlias = Literal["upsert", "retract", "final"]
 """How a bar that changes after it was given out is told downstream."""
@@ -28,18 +33,8 @@ Revisions: TypeAlias = Literal["upsert", "retract", "final"]
 Fill: TypeAlias = Literal["flat", "null"]
 """What the prices of a bar are in whose window nothing happened."""
 
-OP: Final = Field("op", Kind.INT)
-"""1 for a bar that holds from now on, -1 for one that is taken back."""
-
-FILLED: Final = Field("filled", Kind.BOOL)
-"""True for the bar of a window in which nothing happened."""
-
-TURNOVER: Final = "turnover"
-"""Name of the column of the exact sum of price times size."""
-
 _TRADE_COLUMNS: Final = ("symbol", "price", "size")
 _QUOTE_COLUMNS: Final = ("symbol", "bid_price", "ask_price")
-_TURNOVER_DIGITS: Final = 38
 
 
 def columns_of_bars() -> frozenset[str]:
@@ -50,12 +45,6 @@ def columns_of_bars() -> frozenset[str]:
 def is_bars(schema: Schema) -> bool:
     """Tell whether rows are bars, of trades or of quotes."""
     return schema.time == BAR.time and ("open" in schema or "bid_open" in schema)
-
-
-def turnover_field(bars: Schema) -> Field:
-    """Return the column `turnover` of bars of trades, whose sums are exact."""
-    scale = bars["open"].scale + bars["volume"].scale
-    return Field(TURNOVER, Kind.ARROW, arrow=pa.decimal128(_TURNOVER_DIGITS, scale))
 
 
 def bar_schema(schema: Schema) -> Schema:

@@ -26,7 +26,6 @@ from market_data_pipeline.operator.activity_settings import (
 )
 from market_data_pipeline.operator.bar_rows import BarRows, columns_read
 from market_data_pipeline.operator.bar_schema import (
-    TURNOVER,
     Fill,
     Revisions,
     bar_schema,
@@ -36,7 +35,7 @@ from market_data_pipeline.operator.bar_schema import (
 )
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Every, Price, bar_spec
 from market_data_pipeline.operator.picked_bars import PickedBars, picked_schema
-from market_data_pipeline.records import Schema
+from market_data_pipeline.records import TURNOVER, Schema
 
 _OPTIONAL: Final = ("missing", "updates", "action", "trade_id")
 

@@ -13,10 +13,9 @@ from pyarrow import compute
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.operator.bar_schema import FILLED, OP, TURNOVER
 from market_data_pipeline.operator.compaction import keep_rows
 from market_data_pipeline.operator.feed_log import STATES
-from market_data_pipeline.records import QUOTE_BAR, UNDEFINED, Schema
+from market_data_pipeline.records import FILLED, OP, QUOTE_BAR, TURNOVER, UNDEFINED, Schema
 
 _pc: Any = compute  # its functions are made at run time, unseen by type checkers
 Int64s = npt.NDArray[np.int64]

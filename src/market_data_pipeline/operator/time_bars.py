@@ -31,9 +31,6 @@ from market_data_pipeline.kernels.time_bars import (
 from market_data_pipeline.operator.bar_checks import refuse_undefined
 from market_data_pipeline.operator.bar_columns import circumstances, turnover_column
 from market_data_pipeline.operator.bar_schema import (
-    FILLED,
-    OP,
-    TURNOVER,
     Fill,
     Revisions,
     bar_schema,
@@ -44,8 +41,23 @@ from market_data_pipeline.operator.feed_log import FeedLog
 from market_data_pipeline.operator.fill import Filling
 from market_data_pipeline.operator.inner_bars import InnerBars
 from market_data_pipeline.operator.session_windows import SessionWindows
-from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog
-from market_data_pipeline.records import BAR, QUOTE_BAR, UNDEFINED, Kind, Schema
+from market_data_pipeline.operator.trade_log import (
+    CANCEL,
+    REPLACE,
+    TradeLog,
+    action_codes,
+    check_action,
+)
+from market_data_pipeline.records import (
+    BAR,
+    FILLED,
+    OP,
+    QUOTE_BAR,
+    TURNOVER,
+    UNDEFINED,
+    Kind,
+    Schema,
+)
 
 Int64s = npt.NDArray[np.int64]
 
@@ -112,13 +124,14 @@ class TimeBars:
 
     def _correct(self, batch: Batch, windows: TumblingWindows, log: TradeLog) -> Outputs:
         """Take rows of which some cancel or replace others."""
-        actions = batch.columns["action"]
+        actions = action_codes(batch.columns["action"])
         outputs: list[tuple[str, Batch]] = []
         begin = 0
         for at in np.flatnonzero((actions == CANCEL) | (actions == REPLACE)).tolist():
             if at > begin:
                 outputs += self._take_and_log(batch.slice(begin, at), windows, log)
-            outputs += self._apply(batch.slice(at, at + 1), windows, log)
+            cancels = bool(actions[at] == CANCEL)
+            outputs += self._apply(batch.slice(at, at + 1), windows, log, cancels=cancels)
             begin = at + 1
         if begin < len(batch):
             outputs += self._take_and_log(batch.slice(begin, len(batch)), windows, log)
@@ -139,7 +152,7 @@ class TimeBars:
         return outputs
 
     def _apply(
-        self, row: Batch, windows: TumblingWindows, log: TradeLog
+        self, row: Batch, windows: TumblingWindows, log: TradeLog, *, cancels: bool
     ) -> list[tuple[str, Batch]]:
         """Cancel or replace one trade."""
         outputs = list(self.advance(row.watermark))
@@ -153,7 +166,7 @@ class TimeBars:
             # Nobody knows whether the trade never came or is of a bar that is final.
             account.add("late", 1)
             return [*outputs, ("late", row)]
-        if int(row.columns["action"][0]) == CANCEL:
+        if cancels:
             log.cancel(found)
             account.held -= 1
             account.add("cancelled", 1)
@@ -315,6 +328,7 @@ class TimeBars:
         trades = bars.name == BAR.name and not of_bars
         self._has = (of_bars or "missing" in schema, "updates" in schema and trades)
         if trades and "action" in schema and "trade_id" in schema and self._log is None:
+            check_action(schema)
             self._log = TradeLog(self._context.symbols)
         self._is_checked = trades and not self._has[1]
         self._input = schema

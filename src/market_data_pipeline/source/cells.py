@@ -14,10 +14,12 @@ __all__ = (
     "plain",
     "text_of",
     "to_array",
+    "to_bools",
     "to_fixed",
     "to_ints",
     "to_sides",
     "to_strings",
+    "to_typed",
     "with_nulls",
 )
 
@@ -268,6 +270,43 @@ def _strings_checked(raw: pa.Array) -> tuple[pa.Array, Bytes | None]:
             texts.append("")
             status[row] = st.BAD_TEXT
     return pa.array(texts, pa.string()), status
+
+
+def to_typed(column: Column, kind: pa.DataType | None) -> tuple[pa.Array, Bytes | None]:
+    """Return a column as an Arrow type; text that is empty is null, wrong text `MALFORMED`."""
+    array, status = to_strings(column) if isinstance(column, Text) else (plain(column), None)
+    if kind is None or array.type == kind or not is_text(array.type):
+        return array, status
+    array = pc.if_else(pc.equal(array, ""), pa.scalar(None, array.type), array)
+    try:
+        return array.cast(kind), status
+    except pa.ArrowInvalid:
+        return _typed_checked(array, kind, status)
+
+
+def _typed_checked(
+    array: pa.Array, kind: pa.DataType, status: Bytes | None
+) -> tuple[pa.Array, Bytes | None]:
+    values: list[Any] = []
+    status = np.zeros(len(array), np.uint8) if status is None else status.copy()
+    for row in range(len(array)):
+        try:
+            values.append(array[row].cast(kind))
+        except pa.ArrowInvalid:
+            values.append(pa.scalar(None, kind))
+            status[row] = st.MALFORMED
+    return pa.array([value.as_py() for value in values], kind), status
+
+
+def to_bools(column: Column) -> Cells:
+    """Return truth values, (n,) bool; null is `EMPTY`."""
+    array, status = to_typed(column, pa.bool_())
+    bits = np.frombuffer(array.buffers()[1], np.uint8)
+    values = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
+    empty = with_nulls(array, None)
+    if status is None or empty is None:
+        return values[array.offset :].astype(np.bool_), empty if status is None else status
+    return values[array.offset :].astype(np.bool_), np.where(status == st.OK, empty, status)
 
 
 def is_text(kind: pa.DataType) -> bool:

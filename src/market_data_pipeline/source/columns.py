@@ -7,13 +7,24 @@ __all__ = ("Plan", "plan_columns")
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
 
 from market_data_pipeline.errors import ColumnError, nearest
-from market_data_pipeline.records import QUOTE, TRADE, Field, Kind, Schema
+from market_data_pipeline.records import (
+    BAR,
+    FILLED,
+    OP,
+    QUOTE,
+    QUOTE_BAR,
+    TRADE,
+    Field,
+    Kind,
+    Schema,
+    turnover_field,
+)
 from market_data_pipeline.source.cells import is_text
 from market_data_pipeline.source.reader import ReadOptions
 
@@ -95,9 +106,9 @@ def plan_columns(
 ) -> Plan:
     """Match a file's columns with ours.
 
-    A column is taken by the mapping in `options.columns`, else by our own name, else by
-    a common other name, without regard to case and punctuation. The rest ride along
-    under their own names.
+    A file that has all columns of bars holds bars. Else a column is taken by the mapping
+    in `options.columns`, else by our own name, else by a common other name, without regard
+    to case and punctuation. The rest ride along under their own names.
 
     Args:
         place: The file, for messages.
@@ -111,6 +122,9 @@ def plan_columns(
     """
     names = list(found.names)
     _refuse_duplicates(place, names)
+    bar = _bar_of(names, options)
+    if bar is not None:
+        return _plan_of_bars(place, found, bar, options)
     matched = _match(place, names, options)
     base = _kind_of(place, names, matched, options)
     matched = {name: source for name, source in matched.items() if name in base}
@@ -131,6 +145,37 @@ def plan_columns(
     if options.symbol is not None and "symbol" in matched:
         sources["symbol"] = matched["symbol"]  # needed to tell which rows to keep
     return Plan(schema, sources, options.symbol or default_symbol)
+
+
+def _bar_of(names: Sequence[str], options: ReadOptions) -> Schema | None:
+    """Return the columns of bars if a file holds bars, under the names that we give them."""
+    if options.kind is not None or options.columns:
+        return None
+    for bar in (BAR, QUOTE_BAR):
+        own = bar.names[: bar.names.index("count") + 1]
+        if all(name in names for name in own):
+            return bar
+    return None
+
+
+def _plan_of_bars(place: str, found: pa.Schema, bar: Schema, options: ReadOptions) -> Plan:
+    known = bar.having(*((turnover_field(bar),) if bar is BAR else ()), FILLED, OP)
+    fields = []
+    for name in found.names:
+        theirs = found.field(name)
+        field = known[name] if name in known else _own_field(name, theirs.type)
+        if field.kind in {Kind.TIME, Kind.FIXED, Kind.INT, Kind.SYMBOL}:
+            _check_type(place, theirs, field)
+        fields.append(field)
+    order = {name: place for place, name in enumerate(known.names)}
+    fields.sort(key=lambda field: order.get(field.name, len(order)))
+    wanted = options.wanted
+    if wanted is not None:
+        fields = [field for field in fields if field.name == bar.time or field.name in wanted]
+    sources = {field.name: field.name for field in fields}
+    if options.symbol is not None:
+        sources["symbol"] = "symbol"  # needed to tell which rows to keep
+    return Plan(replace(bar, fields=tuple(fields)), sources, "")
 
 
 def _refuse_duplicates(place: str, names: Sequence[str]) -> None:

@@ -14,19 +14,19 @@ import pyarrow as pa
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.batch import Column as BatchColumn
 from market_data_pipeline.kernels import status as st
-from market_data_pipeline.records import UNDEFINED, Field, Kind
+from market_data_pipeline.records import BAR, QUOTE_BAR, UNDEFINED, Field, Kind
 from market_data_pipeline.source.cells import (
     Bytes,
     Column,
     Text,
     cell_text,
     filled,
-    plain,
     to_array,
+    to_bools,
     to_fixed,
     to_ints,
     to_sides,
-    to_strings,
+    to_typed,
 )
 from market_data_pipeline.source.columns import Plan
 from market_data_pipeline.source.encoding import SymbolEncoder
@@ -53,9 +53,15 @@ _WHAT: Final = {
     Kind.INT: "whole number",
     Kind.CHAR: "side",
     Kind.SYMBOL: "symbol",
+    Kind.BOOL: "truth value",
+    Kind.FLOAT: "number",
 }
 _SIZES: Final = frozenset({"size", "bid_size", "ask_size"})
-_OPTIONAL: Final = frozenset({"bid_price", "bid_size", "ask_price", "ask_size", "ts_recv"})
+_SIZES_OF_BARS: Final = frozenset({"volume", "count"})
+_OPTIONAL: Final = frozenset({
+    *("bid_price", "bid_size", "ask_price", "ask_size", "ts_recv", "missing_seq"),
+    *(field.name for bar in (BAR, QUOTE_BAR) for field in bar if field.kind is Kind.FIXED),
+})  # fmt: skip
 
 
 class Converter:
@@ -80,6 +86,7 @@ class Converter:
         self._timezone = options.timezone
         self._zone = LocalTimes(options.timezone)
         self._encoder = SymbolEncoder(symbols)
+        self._sizes = _SIZES_OF_BARS if plan.schema.time == BAR.time else _SIZES
 
     def convert(self, columns: Mapping[str, Column], length: int, rows: int | Rows) -> Batch:
         """Return the rows that can be taken.
@@ -99,7 +106,7 @@ class Converter:
             values, status = self._column(field, columns[source])
             if status is not None:
                 values, status = _allow_empty(field, values, status)
-            if field.name in _SIZES:
+            if field.name in self._sizes:
                 status = _refuse_negative(values, status)
             made[field.name] = values
             if status is not None:
@@ -120,13 +127,16 @@ class Converter:
             case Kind.CHAR:
                 return to_sides(column)
             case Kind.FLOAT:
-                return to_array(filled(column, np.nan), np.float64), None
-            case Kind.INT if field.name in self.plan.schema and _rides(field):
+                floats, status = to_typed(column, pa.float64())
+                return to_array(filled(floats, np.nan), np.float64), status
+            case Kind.BOOL:
+                return to_bools(column)
+            case Kind.INT if _rides(field) and not isinstance(column, Text):
                 return to_array(filled(column, UNDEFINED), np.int64), None
             case Kind.INT:
                 return to_ints(column)
             case _:
-                return to_strings(column) if isinstance(column, Text) else (plain(column), None)
+                return to_typed(column, field.arrow)
 
     def _without(
         self,
