@@ -277,7 +277,8 @@ def to_typed(column: Column, kind: pa.DataType | None) -> tuple[pa.Array, Bytes 
     array, status = to_strings(column) if isinstance(column, Text) else (plain(column), None)
     if kind is None or array.type == kind or not is_text(array.type):
         return array, status
-    array = pc.if_else(pc.equal(array, ""), pa.scalar(None, array.type), array)
+    functions: Any = pc  # most are made at run time, unseen by type checkers
+    array = functions.if_else(functions.equal(array, ""), pa.scalar(None, array.type), array)
     try:
         return array.cast(kind), status
     except pa.ArrowInvalid:

@@ -54,17 +54,17 @@ def test_rows_that_are_replaced_are_counted(tmp_path: Path) -> None:
     source = dag.source(
         mdp.MemorySource(
             pa.table(
-                dict(told([1, 2, 1], [1, 2, 3]).columns)
-                | {
-                    "symbol": ["A"] * 3,
+                {
                     "ts_event": [1, 2, 3],
-                    "price": [1.0] * 3,
+                    "symbol": ["A"] * 3,
+                    "price": [1.0, 2.0, 3.0],
                     "size": [1.0] * 3,
+                    "place": [1, 2, 1],
                 }
             )
         )
     )
-    source.sink(DuckDBSink(tmp_path / "a.duckdb", key=("symbol", "ts_open")), name="store")
+    source.sink(DuckDBSink(tmp_path / "a.duckdb", key=("symbol", "place")), name="store")
     result = mdp.run(dag)
     account = result.ledger["store"]
     assert (account.rows_in, account.rows_out, account.reasons) == (3, 2, {"replaced": 1})
