@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
@@ -18,6 +18,9 @@ from market_data_pipeline.records import BAR, TRADE, UNDEFINED, Field, Kind
 from market_data_pipeline.symbols import SymbolTable
 from market_data_pipeline.testing import check_operator
 from support.activity_oracle import Adaptive, Bar, Row, activity_bars
+
+# Each test is made for a dozen kinds, which share most of their code.
+FEWER = settings(max_examples=max(10, settings().max_examples // 6))
 
 SCHEMA = TRADE.only(("ts_event", "symbol", "price", "size", "side")).having(
     Field("price", Kind.FIXED, 2), Field("size", Kind.FIXED, 1), Field("missing", Kind.INT)
@@ -149,6 +152,7 @@ def same(found: list[Bar], right: list[Bar]) -> None:
 
 
 @pytest.mark.parametrize("kind", THRESHOLDS)
+@FEWER
 @given(trades(), st.integers(1, 30), CUTS, BOUNDS)
 def test_bars_are_those_of_a_plain_loop(
     kind: str, rows: list[Row], number: int, cuts: list[int], bound: int
@@ -164,6 +168,7 @@ def test_bars_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("kind", THRESHOLDS)
+@FEWER
 @given(trades(), st.integers(1, 30), CUTS, BOUNDS)
 def test_unfinished_bars_are_given_on_request(
     kind: str, rows: list[Row], number: int, cuts: list[int], bound: int
@@ -192,6 +197,7 @@ def test_split_trades_fill_bars_of_one_volume(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in THRESHOLDS if "_" in kind])
+@FEWER
 @given(trades(names=NAMES[:1]), st.integers(1, 5), CUTS, st.integers(1, 6), st.integers(1, 6))
 def test_adaptive_thresholds_follow_what_is_expected(
     kind: str, rows: list[Row], number: int, cuts: list[int], span: int, ticks: int
@@ -237,6 +243,7 @@ def test_adaptive_thresholds_over_many_bars(kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in THRESHOLDS if kind != "renko"])
+@FEWER
 @given(trades(extreme=True), st.integers(1, 30), CUTS)
 def test_prices_anywhere_in_64_bits(
     kind: str, rows: list[Row], number: int, cuts: list[int]
@@ -258,6 +265,7 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@FEWER
 @given(st.data())
 def test_any_cut_and_any_restart_gives_the_same(kind: str, data: st.DataObject) -> None:
     """As every operator must; few examples, each of which is many runs."""

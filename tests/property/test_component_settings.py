@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_data_pipeline.dag.component import default_of
-from market_data_pipeline.dag.graph import Dag, Edge
+from market_data_pipeline.dag.graph import Dag, Edge, input_names
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.described import fields_of
@@ -58,7 +58,10 @@ def test_any_settings_make_a_component_that_can_be_written_or_a_config_error(
     except ConfigError:
         return
     dag.add(registry.find("source", "synthetic")(), name="feed")
-    dag.add(component, name="n", inputs=[] if kind == "source" else [Edge("feed")])
+    dag.add(registry.find("source", "synthetic")(), name="other")
+    names = input_names(component)
+    edges = [Edge(feed, into=into) for feed, into in zip(("feed", "other"), names, strict=False)]
+    dag.add(component, name="n", inputs=[] if kind == "source" else edges or [Edge("feed")])
     text = to_yaml(dag)
     again = load_text(text, check=False)
     assert to_yaml(again) == text
