@@ -74,15 +74,9 @@ def feed_columns(
         closes: (n,) first instants after them; a span may be empty.
         missing: (n,) rows known to be missing, or None.
     """
-    rows = len(codes)
-    constant = _CONSTANTS
-    made: dict[str, Column] = {
-        "missing_seq": constant.unknown(rows) if missing is None else missing,
-        "gap_ns": constant.zeros(rows),
-        "coverage": constant.ones(rows),
-        "feed_state": constant.live(rows),
-        "session": constant.no_session(rows),
-    }
+    made = _CONSTANTS.columns(len(codes))
+    if missing is not None:
+        made["missing_seq"] = missing
     if feed:
         gaps, ranks = feed.seen(codes, opens, np.maximum(closes, opens + 1))
         made["gap_ns"] = gaps
@@ -106,39 +100,35 @@ def turnover_column(given: Int64s, of: pa.DataType | None, node: str) -> pa.Arra
 
 
 class _Constants:
-    """Columns of one value, cut from one that is kept."""
+    """Columns of one value, cut from ones that are kept; for any number of threads."""
 
     def __init__(self) -> None:
-        self._rows = -1
+        self._kept = _kept(_CACHED_ROWS)
 
-    def _make(self, rows: int) -> None:
-        if rows > self._rows:
-            self._rows = max(rows, 2 * self._rows, _CACHED_ROWS)
-            self._unknown = np.full(self._rows, UNDEFINED, np.int64)
-            self._zeros = np.zeros(self._rows, np.int64)
-            self._ones = np.ones(self._rows, np.float64)
-            self._live = pa.repeat(str(STATES[0]), self._rows)
-            self._no_session = pa.nulls(self._rows, pa.date32())
+    def columns(self, rows: int) -> dict[str, Column]:
+        """Return what bars say that nothing is known against, (rows,) each."""
+        kept = self._kept
+        if rows > len(kept[0]):
+            # Replaced at once: another thread sees the old ones or all of these.
+            kept = self._kept = _kept(max(rows, 2 * len(kept[0])))
+        unknown, zeros, ones, live, none = kept
+        return {
+            "missing_seq": unknown[:rows],
+            "gap_ns": zeros[:rows],
+            "coverage": ones[:rows],
+            "feed_state": live.slice(0, rows),
+            "session": none.slice(0, rows),
+        }
 
-    def unknown(self, rows: int) -> Int64s:
-        self._make(rows)
-        return self._unknown[:rows]
 
-    def zeros(self, rows: int) -> Int64s:
-        self._make(rows)
-        return self._zeros[:rows]
-
-    def ones(self, rows: int) -> npt.NDArray[np.float64]:
-        self._make(rows)
-        return self._ones[:rows]
-
-    def live(self, rows: int) -> pa.Array:
-        self._make(rows)
-        return self._live.slice(0, rows)
-
-    def no_session(self, rows: int) -> pa.Array:
-        self._make(rows)
-        return self._no_session.slice(0, rows)
+def _kept(rows: int) -> tuple[Int64s, Int64s, npt.NDArray[np.float64], pa.Array, pa.Array]:
+    return (
+        np.full(rows, UNDEFINED, np.int64),
+        np.zeros(rows, np.int64),
+        np.ones(rows, np.float64),
+        pa.repeat(str(STATES[0]), rows),
+        pa.nulls(rows, pa.date32()),
+    )
 
 
 _CONSTANTS: Final = _Constants()
