@@ -2,7 +2,7 @@
 
 PipelineError
 ├─ ConfigError (ValueError)            a setting or spec that cannot run       .parameter
-│   ├─ MissingDependencyError          an optional package is absent           .extra
+│   ├─ MissingDependencyError (ImportError)  an optional package is absent     .extra
 │   └─ SpecError                       a pipeline file that is no graph        .problems
 ├─ GraphError                          a graph that cannot run                 .node
 │   ├─ DuplicateNodeError
@@ -14,27 +14,39 @@ PipelineError
 ├─ ChannelError
 │   ├─ ChannelClosedError              you closed this end
 │   └─ BrokenChannelError              the other end is gone
-├─ InputError                          a file or record that cannot be read    .place
-│   ├─ MissingInputError (FileNotFoundError)
-│   ├─ RecordError                     one bad row                             .reason
-│   └─ ColumnError                     a column that is not there
-├─ OutputError                         an output that cannot be written        .path
-│   └─ OutputExistsError
+├─ SourceError                         a source that failed
+│   └─ InputError                      a file or record that cannot be read    .place
+│       ├─ MissingInputError (FileNotFoundError)
+│       ├─ RecordError                 one bad row                             .reason
+│       └─ ColumnError                 a column that is not there
+├─ OperatorError                       an operator that failed
+├─ BatcherError                        a batcher that failed
+├─ PacingError                         a rate that cannot be kept
+├─ SinkError                           a sink that failed
+│   └─ OutputError                     an output that cannot be written        .path
+│       └─ OutputExistsError
+├─ SchemaValidationError               a record that does not fit its schema   .errors
 ├─ ArithmeticOverflowError             a sum left its range
 ├─ NodeError                           a node failed while running             .node
 ├─ LedgerError                         rows are missing from the account
-└─ SnapshotError                       a state that cannot be restored
+├─ SnapshotError                       a state that cannot be restored
+└─ CheckpointError                     a checkpoint that cannot be used        .path
+
+`ConfigurationError` is another name of `ConfigError`.
 """
 
 from __future__ import annotations
 
 __all__ = (
     "ArithmeticOverflowError",
+    "BatcherError",
     "BrokenChannelError",
     "ChannelClosedError",
     "ChannelError",
+    "CheckpointError",
     "ColumnError",
     "ConfigError",
+    "ConfigurationError",
     "CycleError",
     "DuplicateNodeError",
     "GraphError",
@@ -43,14 +55,19 @@ __all__ = (
     "MissingDependencyError",
     "MissingInputError",
     "NodeError",
+    "OperatorError",
     "OutputError",
     "OutputExistsError",
+    "PacingError",
     "PipelineError",
     "PortError",
     "Problem",
     "RecordError",
     "SchemaError",
+    "SchemaValidationError",
+    "SinkError",
     "SnapshotError",
+    "SourceError",
     "SpecError",
     "UnconnectedNodeError",
     "UnknownNodeError",
@@ -84,7 +101,10 @@ class ConfigError(PipelineError, ValueError):
         self.parameter = parameter
 
 
-class MissingDependencyError(ConfigError):
+ConfigurationError = ConfigError
+
+
+class MissingDependencyError(ConfigError, ImportError):
     """Raised on first use of a feature whose optional package is not installed.
 
     Attributes:
@@ -208,7 +228,11 @@ class BrokenChannelError(ChannelError):
     """Raised when the other end of a channel is gone."""
 
 
-class InputError(PipelineError):
+class SourceError(PipelineError):
+    """Raised when a source fails."""
+
+
+class InputError(SourceError):
     """Raised when an input cannot be read.
 
     Attributes:
@@ -240,7 +264,23 @@ class ColumnError(InputError):
     """Raised when an input lacks a column, or has one of a type that cannot be taken."""
 
 
-class OutputError(PipelineError):
+class OperatorError(PipelineError):
+    """Raised when an operator fails."""
+
+
+class BatcherError(PipelineError):
+    """Raised when a batcher fails."""
+
+
+class PacingError(PipelineError):
+    """Raised when a rate cannot be kept."""
+
+
+class SinkError(PipelineError):
+    """Raised when a sink fails."""
+
+
+class OutputError(SinkError):
     """Raised when an output cannot be written.
 
     Attributes:
@@ -278,3 +318,40 @@ class LedgerError(PipelineError):
 
 class SnapshotError(PipelineError):
     """Raised when a state cannot be taken or restored."""
+
+
+class CheckpointError(PipelineError):
+    """Raised when a checkpoint cannot be written, found, trusted or used.
+
+    Attributes:
+        path: The checkpoint or its folder.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+
+
+class SchemaValidationError(PipelineError):
+    """Raised when a record does not fit the schema it was checked against.
+
+    Attributes:
+        schema_name: Name of the schema.
+        errors: What does not fit, one text each.
+        track: Which edition of the schema was asked for.
+        enforcement_mode: `strict` or `warn`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        schema_name: str,
+        errors: Sequence[str],
+        track: str,
+        enforcement_mode: str = "strict",
+    ) -> None:
+        super().__init__(message)
+        self.schema_name = schema_name
+        self.errors = list(errors)
+        self.track = track
+        self.enforcement_mode = enforcement_mode

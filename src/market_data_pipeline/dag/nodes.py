@@ -27,7 +27,7 @@ __all__ = (
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -38,6 +38,9 @@ from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
+
+if TYPE_CHECKING:
+    from market_data_pipeline.dag.epochs import Job
 
 Outputs = Sequence[tuple[str, Batch]]
 """What a node gives: pairs of output port and batch, in order."""
@@ -59,6 +62,10 @@ class NodeContext:
             before the first batch.
         reads: For an operator: its outputs that somebody reads, or None for all. What goes
             to the others need not be made, but is counted all the same.
+        position: For a source: where it stood when the checkpoint was taken that the run
+            goes on from; None to begin at the beginning.
+        job: For a sink of a run with checkpoints: whose epochs it will be given; None in a
+            run without.
     """
 
     node: str
@@ -68,6 +75,8 @@ class NodeContext:
     columns: frozenset[str] | None = None
     schemas: tuple[Schema | None, Schema | None] = (None, None)
     reads: frozenset[str] | None = None
+    position: Mapping[str, Any] | None = None
+    job: Job | None = None
 
     def is_read(self, port: str) -> bool:
         """Tell whether somebody reads an output."""

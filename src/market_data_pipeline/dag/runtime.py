@@ -12,48 +12,36 @@ from __future__ import annotations
 __all__ = ("Run", "run_dag")
 
 import asyncio
-import inspect
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.dag.boundary import boundary, first_cause
+from market_data_pipeline.dag.chain import Chain, Step, step_of
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.garbage import short_passes
 from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
-from market_data_pipeline.dag.join_inlet import JoinInlet, Sided
+from market_data_pipeline.dag.join_inlet import JoinInlet
 from market_data_pipeline.dag.messages import (
     END,
-    NOTHING_NEW,
-    Barrier,
     End,
-    Idle,
-    Message,
-    Status,
     Watermark,
 )
 from market_data_pipeline.dag.metrics import Account, Ledger
 from market_data_pipeline.dag.nodes import (
-    AsyncOperator,
     JoinNode,
-    JoinOperator,
     NodeContext,
-    Operator,
-    Outputs,
     SinkNode,
     SinkWriter,
     SourceNode,
     SourceReader,
-    StatusOperator,
-    TimedOperator,
     TransformNode,
 )
 from market_data_pipeline.dag.results import RunResult
-from market_data_pipeline.errors import GraphError, NodeError
+from market_data_pipeline.errors import NodeError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
 
@@ -66,32 +54,6 @@ _CHAIN_STEPS_MAX: Final = 64
 """Operators of a chain call one another, and Python's stack is finite."""
 
 Port: TypeAlias = tuple[str, str]
-
-
-@dataclass(slots=True)
-class _Step:
-    """One operator of a chain, and who reads it."""
-
-    node: Node
-    operator: Operator | AsyncOperator
-    join: JoinOperator | None
-    account: Account
-    sides: frozenset[str]
-    is_async: bool
-    on_status: Callable[[Status], Outputs] | None
-    outlets: dict[str, list[Channel]]
-    told: dict[str, int]
-    watermark: int = TIME_MIN
-
-
-def _step(node: Node, component: TransformNode | JoinNode, context: NodeContext) -> _Step:
-    operator: Any = component.build(context)
-    told = operator
-    join: JoinOperator | None = operator if isinstance(component, JoinNode) else None
-    is_async = inspect.iscoroutinefunction(operator.process)
-    on_status = told.status if isinstance(told, StatusOperator) else None
-    sides = frozenset(node.side_outputs)
-    return _Step(node, operator, join, context.account, sides, is_async, on_status, {}, {})
 
 
 @dataclass(slots=True)
@@ -133,7 +95,7 @@ class Run:
         self._fan_ins: dict[str, FanIn] = {}
         self._sources: list[_Source] = []
         self._sinks: list[_Sink] = []
-        self._chains: list[_Chain] = []
+        self._chains: list[Chain] = []
         self._columns: dict[str, frozenset[str] | None] = {}
         self._dropped_known: dict[tuple[str, Port], int] = {}
 
@@ -211,7 +173,7 @@ class Run:
                 await self._flow(progress)
             self._check_flow()
             for sink in self._sinks:
-                with _boundary(sink.node):
+                with boundary(sink.node):
                     await sink.writer.finish()
                 sink.published = True
         except BaseException as err:
@@ -233,7 +195,7 @@ class Run:
         for sink in self._sinks:
             if not sink.published:
                 try:
-                    with _boundary(sink.node):
+                    with boundary(sink.node):
                         await sink.writer.abort()
                 except NodeError as second:
                     err.add_note(f"cleaning up `{sink.node.name}` failed too: {second}")
@@ -243,7 +205,7 @@ class Run:
         failed: NodeError | None = None
         for source in self._sources:
             try:
-                with _boundary(source.node):
+                with boundary(source.node):
                     await source.reader.close()
             except NodeError as second:
                 failed = failed or second
@@ -268,7 +230,7 @@ class Run:
                         await asyncio.wait([worker])
                     reporter.cancel()
         except BaseExceptionGroup as errors:
-            first = _first_cause(errors)
+            first = first_cause(errors)
             raise first from first.__cause__
         if progress is not None:
             progress(self)
@@ -279,7 +241,7 @@ class Run:
             await self._clock.sleep(_REPORT_EVERY_S)
 
     async def _run_source(self, source: _Source) -> None:
-        with _boundary(source.node):
+        with boundary(source.node):
             main = [port for port in source.node.outputs if port not in source.node.side_outputs]
             account, read, monotonic = source.account, source.reader.read, self._clock.monotonic
             shared = monotonic()
@@ -314,7 +276,7 @@ class Run:
                     await channel.send(END)
 
     async def _run_sink(self, sink: _Sink) -> None:
-        with _boundary(sink.node):
+        with boundary(sink.node):
             account, receive, write = sink.account, sink.inlet.receive, sink.writer.write
             while True:
                 message = await receive()
@@ -330,7 +292,7 @@ class Run:
         order = self.dag.order()
         known: dict[Port, Schema | None] = {}
         inlets: dict[str, Channel | FanIn | JoinInlet] = {}
-        steps: dict[str, _Step] = {}
+        steps: dict[str, Step] = {}
         for node in order:
             component = node.component
             context = NodeContext(
@@ -342,10 +304,10 @@ class Run:
                 self.dag.join_inputs(node, known) if node.input_names else (None, None),
                 frozenset(p for p in node.outputs if self.dag.consumers(node.name, p)),
             )
-            with _boundary(node):
+            with boundary(node):
                 if isinstance(component, TransformNode | JoinNode):
                     known.update(self.dag.output_schemas(node, known))
-                    steps[node.name] = _step(node, component, context)
+                    steps[node.name] = step_of(node, component, context)
                 elif isinstance(component, SourceNode):
                     reader = await component.open(context)
                     known.update(dict.fromkeys((node.name, port) for port in node.outputs))
@@ -383,8 +345,8 @@ class Run:
         self._fan_ins[node.name] = fan_in
         return fan_in
 
-    def _make_chains(self, order: Sequence[Node], steps: Mapping[str, _Step]) -> None:
-        chain_of: dict[str, _Chain] = {}
+    def _make_chains(self, order: Sequence[Node], steps: Mapping[str, Step]) -> None:
+        chain_of: dict[str, Chain] = {}
         for node in order:
             if node.name not in steps:
                 continue
@@ -404,11 +366,11 @@ class Run:
                 before.steps.append(step)
                 chain_of[node.name] = before
                 continue
-            chain = _Chain(self._inlet(node), [step])
+            chain = Chain(self._inlet(node), [step])
             chain_of[node.name] = chain
             self._chains.append(chain)
 
-    def _connect(self, steps: Mapping[str, _Step]) -> None:
+    def _connect(self, steps: Mapping[str, Step]) -> None:
         sinks = {sink.node.name for sink in self._sinks}
         outlets: dict[str, dict[str, list[Channel]]] = {}
         for (reader, (giver, port)), channel in self._channels.items():
@@ -420,267 +382,6 @@ class Run:
         for name, step in steps.items():
             step.outlets = outlets.get(name, {})
             step.told = dict.fromkeys(step.outlets, TIME_MIN)
-
-
-class _Chain:
-    """Operators that follow one another, run as one task."""
-
-    def __init__(self, inlet: Channel | FanIn | JoinInlet, steps: list[_Step]) -> None:
-        self.inlet = inlet
-        self.steps = steps
-        self.watermark = TIME_MIN
-        self._at = 0
-        self._idle = False
-        self._told_idle = False
-        self._outbox: list[tuple[list[Channel], Message]] = []
-        self._states: deque[tuple[int, Status]] = deque()
-        self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._timed: list[tuple[int, TimedOperator]] = []
-
-    async def run(self) -> None:
-        """Take messages until the end."""
-        self._timed = [
-            (at, step.operator)
-            for at, step in enumerate(self.steps)
-            if isinstance(step.operator, TimedOperator)
-        ]
-        waits = self.steps[0].is_async
-        # The node at fault is the step at work, so the boundary is here, not per call.
-        try:
-            while True:
-                self._at = 0
-                message = await self.inlet.receive()
-                if isinstance(message, Batch):
-                    if waits:
-                        await self._take(message)
-                    else:
-                        self._feed(0, message)
-                    self._advance(message.watermark)
-                elif isinstance(message, Sided):
-                    self._take_side(message)
-                elif isinstance(message, Watermark):
-                    self._advance(message.time)
-                elif isinstance(message, End):
-                    self._finish()
-                elif isinstance(message, Status):
-                    self._tell(message)
-                elif not isinstance(message, Idle):
-                    self._tell_states()
-                    self._pass_on(message)
-                if self._timed:
-                    self._expire()
-                if self._idle or self._told_idle or not isinstance(message, Batch):
-                    self._rest(message)
-                for channels, item in self._outbox:
-                    for channel in channels:
-                        if not channel.send_nowait(item):
-                            await channel.send(item)
-                self._outbox.clear()
-                if isinstance(message, End):
-                    return
-        except asyncio.CancelledError as err:
-            if _is_cancelled():
-                raise
-            raise NodeError(self.steps[self._at].node.name, err) from err
-        except Exception as err:
-            raise NodeError(self.steps[self._at].node.name, err) from err
-
-    async def _take(self, batch: Batch) -> None:
-        """Feed an operator that has to be waited for; only the first of a chain may be one."""
-        first = self.steps[0]
-        first.account.rows_in += len(batch)
-        outputs = await first.operator.process(batch)  # type: ignore[misc]
-        for port, given in outputs:
-            self._route(0, port, given)
-
-    def _take_side(self, message: Sided) -> None:
-        step, item = self.steps[0], message.item
-        join = step.join
-        if join is None:
-            msg = f"`{step.node.name}` has one input and was given two"
-            raise GraphError(msg, node=step.node.name)
-        if isinstance(item, Status):
-            self._states.append((message.watermark, item))
-        elif item is not None:
-            step.account.rows_in += len(item)
-            for port, given in join.process(message.side, item):
-                self._route(0, port, given)
-            self._at = 0
-        for port, given in join.advance(message.side, message.watermark):
-            self._route(0, port, given)
-        self._at = 0
-        after = join.output_watermark()
-        self._tell_progress(step, after, after)
-        if after > step.watermark:
-            step.watermark = self.watermark = after
-            self._advance_from(1, after)
-        if self._states:
-            self._tell_states(join.waiting())
-
-    def _tell_states(self, waiting: int | None = None) -> None:
-        """Pass on what a join's input said of itself, once the rows before it are out.
-
-        Args:
-            waiting: The event time of the first row that is not out; None if all are.
-        """
-        while self._states and (waiting is None or self._states[0][0] < waiting):
-            self._tell(self._states.popleft()[1])
-
-    def _feed(self, at: int, batch: Batch) -> None:
-        step = self.steps[at]
-        step.account.rows_in += len(batch)
-        self._at = at
-        outputs: Outputs = step.operator.process(batch)  # type: ignore[assignment]
-        for port, given in outputs:
-            self._route(at, port, given)
-
-    def _route(self, at: int, port: str, batch: Batch) -> None:
-        step = self.steps[at]
-        if port not in step.sides:
-            step.account.rows_out += len(batch)
-        if port == "out" and at + 1 < len(self.steps):
-            self._feed(at + 1, batch)
-            return
-        channels = step.outlets.get(port)
-        if channels and len(batch):
-            self._outbox.append((channels, batch))
-            step.told[port] = max(step.told[port], batch.watermark)
-
-    def _advance(self, watermark: int) -> None:
-        if watermark <= self.watermark:
-            return
-        self.watermark = watermark
-        self._advance_from(0, watermark)
-
-    def _advance_from(self, first: int, watermark: int) -> None:
-        for at in range(first, len(self.steps)):
-            step = self.steps[at]
-            self._at = at
-            outputs = step.operator.advance(watermark)
-            if outputs:
-                for port, given in outputs:
-                    self._route(at, port, given)
-                self._at = at
-            after = step.operator.output_watermark(watermark)
-            if step.outlets:
-                self._tell_progress(step, watermark, after)
-            if after <= step.watermark:
-                return
-            step.watermark = watermark = after
-
-    def _tell(self, status: Status) -> None:
-        for at, step in enumerate(self.steps):
-            self._at = at
-            if step.on_status is not None:
-                outputs = step.on_status(status)
-                for port, given in outputs:
-                    self._route(at, port, given)
-                known = self.steps[at - 1].watermark if at else self.watermark
-                if outputs and known > TIME_MIN:
-                    # What was learnt while rows were held could not be told before.
-                    self._advance_from(at, known)
-                self._at = at
-            for channels in step.outlets.values():
-                self._outbox.append((channels, status))
-
-    def _tell_progress(self, step: _Step, watermark: int, after: int) -> None:
-        """Pass on what an operator's readers do not know of its progress yet."""
-        for port, channels in step.outlets.items():
-            mark = watermark if port in step.sides else after
-            if mark > step.told[port]:
-                step.told[port] = mark
-                wanting = [channel for channel in channels if channel.wants_progress]
-                if wanting:
-                    self._outbox.append((wanting, Watermark(mark)))
-
-    def _finish(self) -> None:
-        for at, step in enumerate(self.steps):
-            self._at = at
-            for port, given in step.operator.finish():
-                self._route(at, port, given)
-            self._tell_states()
-        self.watermark = TIME_MAX
-        self._pass_on(END)
-
-    def _expire(self) -> None:
-        """Let operators that hold rows for a time give up those whose time has come."""
-        loop = asyncio.get_running_loop()
-        for at, operator in self._timed:
-            due = operator.due_s
-            if due is not None and due <= loop.time():
-                self._at = at
-                for port, given in operator.expire():
-                    self._route(at, port, given)
-                # What was learnt while rows were held could not be told before.
-                self._advance_from(at, self.steps[at - 1].watermark if at else self.watermark)
-                due = operator.due_s
-            timer = self._timers.pop(at, None)
-            if timer is not None:
-                timer.cancel()
-            if due is not None:
-                self._timers[at] = loop.call_at(due, self.inlet.nudge)
-
-    def _rest(self, message: Message | Sided) -> None:
-        """Pass idleness on, once no row is held that others should wait for, and its end."""
-        # A state and a barrier make no progress: what is idle stays so.
-        item = message.item if isinstance(message, Sided) else message
-        if message is not NOTHING_NEW and not isinstance(item, Status | Barrier | End):
-            self._idle = isinstance(message, Idle)
-            if self._told_idle and not self._idle:
-                self._told_idle = False
-                for step in self.steps:
-                    for port, channels in step.outlets.items():
-                        self._outbox.append((channels, Watermark(step.told[port])))
-        if self._idle and all(operator.due_s is None for _, operator in self._timed):
-            self._idle = False
-            self._told_idle = True
-            self._pass_on(Idle())
-
-    def _pass_on(self, message: Message) -> None:
-        for step in self.steps:
-            for channels in step.outlets.values():
-                self._outbox.append((channels, message))
-
-
-@contextmanager
-def _boundary(node: Node) -> Iterator[None]:
-    """Give a node's name to whatever it raises: the one place that catches everything."""
-    try:
-        yield
-    except NodeError:
-        raise
-    except asyncio.CancelledError as err:
-        if _is_cancelled():
-            raise
-        raise NodeError(node.name, err) from err
-    except Exception as err:
-        raise NodeError(node.name, err) from err
-
-
-def _is_cancelled() -> bool:
-    """Tell whether the task was told to end; if not, a node leaks what cancelled another.
-
-    A task group takes a task that ends with `CancelledError` for one that was told to, and
-    the nodes that wait for its rows would wait for ever.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _first_cause(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the failure that the others of a group are consequences of, if there is one."""
-    flat: list[BaseException] = []
-    waiting: list[BaseException] = [errors]
-    while waiting:
-        err = waiting.pop(0)
-        if isinstance(err, BaseExceptionGroup):
-            waiting.extend(err.exceptions)
-        else:
-            flat.append(err)
-    first, *others = flat
-    for other in others:
-        first.add_note(f"then: {other}")
-    return first
 
 
 async def run_dag(

@@ -1,0 +1,293 @@
+"""Operators that follow one another on `out` without a branch, run as one task.
+
+A batch goes through them by function calls; what leaves the chain waits in an outbox until
+the call that made it is over, and is then sent to the channels.
+"""
+
+from __future__ import annotations
+
+__all__ = ("Chain", "Step", "step_of")
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
+from market_data_pipeline.dag.boundary import is_cancelled
+from market_data_pipeline.dag.edges import Channel
+from market_data_pipeline.dag.fanin import FanIn
+from market_data_pipeline.dag.graph import Node
+from market_data_pipeline.dag.join_inlet import JoinInlet, Sided
+from market_data_pipeline.dag.messages import (
+    END,
+    NOTHING_NEW,
+    Barrier,
+    End,
+    Idle,
+    Message,
+    Status,
+    Watermark,
+)
+from market_data_pipeline.dag.metrics import Account
+from market_data_pipeline.dag.nodes import (
+    AsyncOperator,
+    JoinNode,
+    JoinOperator,
+    NodeContext,
+    Operator,
+    Outputs,
+    StatusOperator,
+    TimedOperator,
+    TransformNode,
+)
+from market_data_pipeline.errors import GraphError, NodeError
+
+
+@dataclass(slots=True)
+class Step:
+    """One operator of a chain, and who reads it."""
+
+    node: Node
+    operator: Operator | AsyncOperator
+    join: JoinOperator | None
+    account: Account
+    sides: frozenset[str]
+    is_async: bool
+    on_status: Callable[[Status], Outputs] | None
+    outlets: dict[str, list[Channel]]
+    told: dict[str, int]
+    watermark: int = TIME_MIN
+
+
+def step_of(node: Node, component: TransformNode | JoinNode, context: NodeContext) -> Step:
+    """Return an operator, ready to be a step of a chain."""
+    operator: Any = component.build(context)
+    told = operator
+    join: JoinOperator | None = operator if isinstance(component, JoinNode) else None
+    is_async = inspect.iscoroutinefunction(operator.process)
+    on_status = told.status if isinstance(told, StatusOperator) else None
+    sides = frozenset(node.side_outputs)
+    return Step(node, operator, join, context.account, sides, is_async, on_status, {}, {})
+
+
+class Chain:
+    """Operators that follow one another, run as one task."""
+
+    def __init__(self, inlet: Channel | FanIn | JoinInlet, steps: list[Step]) -> None:
+        self.inlet = inlet
+        self.steps = steps
+        self.watermark = TIME_MIN
+        self._at = 0
+        self._idle = False
+        self._told_idle = False
+        self._outbox: list[tuple[list[Channel], Message]] = []
+        self._states: deque[tuple[int, Status]] = deque()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timed: list[tuple[int, TimedOperator]] = []
+
+    async def run(self) -> None:
+        """Take messages until the end."""
+        self._timed = [
+            (at, step.operator)
+            for at, step in enumerate(self.steps)
+            if isinstance(step.operator, TimedOperator)
+        ]
+        waits = self.steps[0].is_async
+        # The node at fault is the step at work, so the boundary is here, not per call.
+        try:
+            while True:
+                self._at = 0
+                message = await self.inlet.receive()
+                if isinstance(message, Batch):
+                    if waits:
+                        await self._take(message)
+                    else:
+                        self._feed(0, message)
+                    self._advance(message.watermark)
+                elif isinstance(message, Sided):
+                    self._take_side(message)
+                elif isinstance(message, Watermark):
+                    self._advance(message.time)
+                elif isinstance(message, End):
+                    self._finish()
+                elif isinstance(message, Status):
+                    self._tell(message)
+                elif not isinstance(message, Idle):
+                    self._tell_states()
+                    self._pass_on(message)
+                if self._timed:
+                    self._expire()
+                if self._idle or self._told_idle or not isinstance(message, Batch):
+                    self._rest(message)
+                for channels, item in self._outbox:
+                    for channel in channels:
+                        if not channel.send_nowait(item):
+                            await channel.send(item)
+                self._outbox.clear()
+                if isinstance(message, End):
+                    return
+        except asyncio.CancelledError as err:
+            if is_cancelled():
+                raise
+            raise NodeError(self.steps[self._at].node.name, err) from err
+        except Exception as err:
+            raise NodeError(self.steps[self._at].node.name, err) from err
+
+    async def _take(self, batch: Batch) -> None:
+        """Feed an operator that has to be waited for; only the first of a chain may be one."""
+        first = self.steps[0]
+        first.account.rows_in += len(batch)
+        outputs = await first.operator.process(batch)  # type: ignore[misc]
+        for port, given in outputs:
+            self._route(0, port, given)
+
+    def _take_side(self, message: Sided) -> None:
+        step, item = self.steps[0], message.item
+        join = step.join
+        if join is None:
+            msg = f"`{step.node.name}` has one input and was given two"
+            raise GraphError(msg, node=step.node.name)
+        if isinstance(item, Status):
+            self._states.append((message.watermark, item))
+        elif item is not None:
+            step.account.rows_in += len(item)
+            for port, given in join.process(message.side, item):
+                self._route(0, port, given)
+            self._at = 0
+        for port, given in join.advance(message.side, message.watermark):
+            self._route(0, port, given)
+        self._at = 0
+        after = join.output_watermark()
+        self._tell_progress(step, after, after)
+        if after > step.watermark:
+            step.watermark = self.watermark = after
+            self._advance_from(1, after)
+        if self._states:
+            self._tell_states(join.waiting())
+
+    def _tell_states(self, waiting: int | None = None) -> None:
+        """Pass on what a join's input said of itself, once the rows before it are out.
+
+        Args:
+            waiting: The event time of the first row that is not out; None if all are.
+        """
+        while self._states and (waiting is None or self._states[0][0] < waiting):
+            self._tell(self._states.popleft()[1])
+
+    def _feed(self, at: int, batch: Batch) -> None:
+        step = self.steps[at]
+        step.account.rows_in += len(batch)
+        self._at = at
+        outputs: Outputs = step.operator.process(batch)  # type: ignore[assignment]
+        for port, given in outputs:
+            self._route(at, port, given)
+
+    def _route(self, at: int, port: str, batch: Batch) -> None:
+        step = self.steps[at]
+        if port not in step.sides:
+            step.account.rows_out += len(batch)
+        if port == "out" and at + 1 < len(self.steps):
+            self._feed(at + 1, batch)
+            return
+        channels = step.outlets.get(port)
+        if channels and len(batch):
+            self._outbox.append((channels, batch))
+            step.told[port] = max(step.told[port], batch.watermark)
+
+    def _advance(self, watermark: int) -> None:
+        if watermark <= self.watermark:
+            return
+        self.watermark = watermark
+        self._advance_from(0, watermark)
+
+    def _advance_from(self, first: int, watermark: int) -> None:
+        for at in range(first, len(self.steps)):
+            step = self.steps[at]
+            self._at = at
+            outputs = step.operator.advance(watermark)
+            if outputs:
+                for port, given in outputs:
+                    self._route(at, port, given)
+                self._at = at
+            after = step.operator.output_watermark(watermark)
+            if step.outlets:
+                self._tell_progress(step, watermark, after)
+            if after <= step.watermark:
+                return
+            step.watermark = watermark = after
+
+    def _tell(self, status: Status) -> None:
+        for at, step in enumerate(self.steps):
+            self._at = at
+            if step.on_status is not None:
+                outputs = step.on_status(status)
+                for port, given in outputs:
+                    self._route(at, port, given)
+                known = self.steps[at - 1].watermark if at else self.watermark
+                if outputs and known > TIME_MIN:
+                    # What was learnt while rows were held could not be told before.
+                    self._advance_from(at, known)
+                self._at = at
+            for channels in step.outlets.values():
+                self._outbox.append((channels, status))
+
+    def _tell_progress(self, step: Step, watermark: int, after: int) -> None:
+        """Pass on what an operator's readers do not know of its progress yet."""
+        for port, channels in step.outlets.items():
+            mark = watermark if port in step.sides else after
+            if mark > step.told[port]:
+                step.told[port] = mark
+                wanting = [channel for channel in channels if channel.wants_progress]
+                if wanting:
+                    self._outbox.append((wanting, Watermark(mark)))
+
+    def _finish(self) -> None:
+        for at, step in enumerate(self.steps):
+            self._at = at
+            for port, given in step.operator.finish():
+                self._route(at, port, given)
+            self._tell_states()
+        self.watermark = TIME_MAX
+        self._pass_on(END)
+
+    def _expire(self) -> None:
+        """Let operators that hold rows for a time give up those whose time has come."""
+        loop = asyncio.get_running_loop()
+        for at, operator in self._timed:
+            due = operator.due_s
+            if due is not None and due <= loop.time():
+                self._at = at
+                for port, given in operator.expire():
+                    self._route(at, port, given)
+                # What was learnt while rows were held could not be told before.
+                self._advance_from(at, self.steps[at - 1].watermark if at else self.watermark)
+                due = operator.due_s
+            timer = self._timers.pop(at, None)
+            if timer is not None:
+                timer.cancel()
+            if due is not None:
+                self._timers[at] = loop.call_at(due, self.inlet.nudge)
+
+    def _rest(self, message: Message | Sided) -> None:
+        """Pass idleness on, once no row is held that others should wait for, and its end."""
+        # A state and a barrier make no progress: what is idle stays so.
+        item = message.item if isinstance(message, Sided) else message
+        if message is not NOTHING_NEW and not isinstance(item, Status | Barrier | End):
+            self._idle = isinstance(message, Idle)
+            if self._told_idle and not self._idle:
+                self._told_idle = False
+                for step in self.steps:
+                    for port, channels in step.outlets.items():
+                        self._outbox.append((channels, Watermark(step.told[port])))
+        if self._idle and all(operator.due_s is None for _, operator in self._timed):
+            self._idle = False
+            self._told_idle = True
+            self._pass_on(Idle())
+
+    def _pass_on(self, message: Message) -> None:
+        for step in self.steps:
+            for channels in step.outlets.values():
+                self._outbox.append((channels, message))
