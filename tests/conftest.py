@@ -1,11 +1,14 @@
-"""What all tests share: where the recorded data is."""
+"""What all tests share: where the recorded data is, and a database server."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support import postgres
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,16 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded market data at {folder} (set MDP_DATA_DIR)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A real PostgreSQL server for the whole session; do not stop it."""
+    with postgres.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres_server: postgres.PostgresServer) -> postgres.Database:
+    """An empty database of the test's own."""
+    return postgres_server.database()
