@@ -10,7 +10,15 @@ positions.
 
 from __future__ import annotations
 
-__all__ = ("Delivery", "EpochMark", "EpochWriter", "Job", "Position", "RewindableReader")
+__all__ = (
+    "Delivery",
+    "EpochMark",
+    "EpochWriter",
+    "FlushedWriter",
+    "Job",
+    "Position",
+    "RewindableReader",
+)
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,24 +67,41 @@ class RewindableReader(SourceReader, Protocol):
     def position(self) -> Position:
         """Return where the next `read` goes on. Called between two reads.
 
-        Opened with `NodeContext.position` set to it, the source gives from there on the
-        same items with the same watermarks as it would have given.
+        A read that waits is cancelled for it and called again afterwards, so it must lose
+        nothing when it is. After the end it is where the input ended. Opened with
+        `NodeContext.position` set to it, the source gives from there on the same items
+        with the same watermarks as it would have given.
         """
         ...
 
 
 @runtime_checkable
 class EpochWriter(SinkWriter, Protocol):
-    """The running half of a sink whose rows become visible by epochs, each exactly once."""
+    """The running half of a sink whose rows become visible by epochs, each exactly once.
+
+    A run with checkpoints calls `open`, `committed`, perhaps `commit` for what an earlier
+    process staged, then `write` and `stage` in turn. While later rows are written and
+    staged, `commit` shows the epochs before: one at a time, but beside `write` and
+    `stage`. At the regular end, and when the run is told to stop, all is committed and
+    `finish` has no rows left to publish: it frees what the writer holds. `abort` comes
+    after a failure and leaves alone what is staged or committed. In a run without
+    checkpoints (`NodeContext.job` is None) none of the three is called.
+    """
 
     async def stage(self, epoch: int, folder: Path) -> None:
         """Make the rows written since the last call durable, and show none of them.
 
+        Afterwards no row is `held` in the account: what is staged has been sent. Rows of a
+        call that failed stay with the writer, and the next call stages them too, into
+        another folder. What is staged is never taken back: if the checkpoint does not come
+        about for another reason, the folder is committed with the next one.
+
         Args:
-            epoch: Number of the epoch, higher than any before in this lineage.
+            epoch: Number of the epoch, higher than any before; numbers may be left out.
             folder: An empty folder on the local disk that belongs to this epoch and sink.
                 What is put there is kept until the epoch is committed, and is there after
-                a crash. No file at all means that the epoch has no rows.
+                a crash; files and the folder itself must be flushed to the disk. No file
+                at all means that the epoch has no rows, and it is never committed.
 
         Raises:
             OutputError: If it cannot be done; the checkpoint does not come about.
@@ -87,7 +112,8 @@ class EpochWriter(SinkWriter, Protocol):
         """Show what was staged in `folder`, and record the mark in the same atomic unit.
 
         Called in the order of epochs; also after a crash, in a process that did not stage.
-        Called again for an epoch that is committed, it does nothing.
+        Called again for an epoch that is committed, it does nothing. Files may be moved out
+        of the folder; it is deleted afterwards.
 
         Raises:
             OutputError: If it is not known to be done. It may be all the same, so the
@@ -96,5 +122,24 @@ class EpochWriter(SinkWriter, Protocol):
         ...
 
     async def committed(self) -> EpochMark | None:
-        """Return what this job last committed to this sink, None if never."""
+        """Return what this job last committed to this sink, None if never.
+
+        The mark is found by the name of the job, whatever its lineage.
+        """
+        ...
+
+
+@runtime_checkable
+class FlushedWriter(SinkWriter, Protocol):
+    """What a sink that is no `EpochWriter` has besides if it holds rows back.
+
+    Its rows are written at least once: those after the last checkpoint again after a crash.
+    """
+
+    async def flush(self) -> None:
+        """Make durable and visible what was written; called at each barrier.
+
+        Raises:
+            OutputError: If it cannot be done; the checkpoint does not come about.
+        """
         ...
