@@ -23,6 +23,7 @@ import yaml
 from market_data_pipeline.dag.component import settings_of, type_name_of
 from market_data_pipeline.dag.graph import Dag, Edge, Node
 from market_data_pipeline.dag.nodes import SourceNode
+from market_data_pipeline.dag.secret import Secret
 from market_data_pipeline.durations import duration_ns, format_duration
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
@@ -143,6 +144,14 @@ def _plain(value: Any, node: str, setting: str) -> _Plain:
         return sorted((_plain(item, node, setting) for item in value), key=repr)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_plain(item, node, setting) for item in value]
+    if isinstance(value, Secret):
+        if value.reference is None and value:
+            msg = (
+                f"node `{shown(node)}` cannot be written as YAML: `{setting}` holds a secret; "
+                f"put it into an environment variable and give `${{env:NAME}}` in its place"
+            )
+            raise ConfigError(msg, parameter=setting)
+        return value.reference or ""
     if isinstance(value, SourceNode):
         return {registry.kind_of(value): type_name_of(value), **_settings(value, node)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
