@@ -29,6 +29,11 @@ PipelineError
 ├─ ArithmeticOverflowError             a sum left its range
 ├─ NodeError                           a node failed while running             .node
 ├─ LedgerError                         rows are missing from the account
+├─ JobError                            what a runtime cannot do with a pipeline  .key
+│   ├─ DuplicateJobError
+│   ├─ UnknownJobError
+│   ├─ TooManyJobsError
+│   └─ JobStoppedError
 ├─ SnapshotError                       a state that cannot be restored
 └─ CheckpointError                     a checkpoint that cannot be used        .path
 
@@ -48,9 +53,12 @@ __all__ = (
     "ConfigError",
     "ConfigurationError",
     "CycleError",
+    "DuplicateJobError",
     "DuplicateNodeError",
     "GraphError",
     "InputError",
+    "JobError",
+    "JobStoppedError",
     "LedgerError",
     "MissingDependencyError",
     "MissingInputError",
@@ -69,7 +77,9 @@ __all__ = (
     "SnapshotError",
     "SourceError",
     "SpecError",
+    "TooManyJobsError",
     "UnconnectedNodeError",
+    "UnknownJobError",
     "UnknownNodeError",
     "nearest",
 )
@@ -314,6 +324,43 @@ class NodeError(PipelineError):
 
 class LedgerError(PipelineError):
     """Raised when the rows that went into a node are not all accounted for."""
+
+
+class JobError(PipelineError):
+    """Raised when a runtime cannot do with a pipeline what it is asked to.
+
+    Attributes:
+        key: What the pipeline is called in the runtime.
+    """
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class DuplicateJobError(JobError):
+    """Raised when a pipeline of this key is running already."""
+
+
+class UnknownJobError(JobError):
+    """Raised when a runtime has no pipeline of this key."""
+
+    def __init__(self, key: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        shown = key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
+        names = ", ".join(f"`{k}`" for k in known[:20]) or "none"
+        more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+        hint = nearest(key[:200], known)
+        msg = f"there is no pipeline `{shown}`{hint} (pipelines: {names}{more})"
+        super().__init__(msg, key=key)
+
+
+class TooManyJobsError(JobError):
+    """Raised when as many pipelines run as may run at once."""
+
+
+class JobStoppedError(JobError):
+    """Raised when a pipeline that is waited for was stopped without being drained."""
 
 
 class SnapshotError(PipelineError):

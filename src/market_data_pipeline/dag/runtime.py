@@ -83,11 +83,13 @@ class Run:
     Attributes:
         dag: The graph.
         interrupted: True once `stop` was called.
+        is_open: True once all nodes are open and rows may flow.
     """
 
     def __init__(self, dag: Dag, *, clock: Clock | None = None) -> None:
         self.dag = dag
         self.interrupted = False
+        self.is_open = False
         self._clock = clock or SystemClock()
         self._symbols = SymbolTable()
         self._accounts = {node.name: Account(node.name) for node in dag.order()}
@@ -169,6 +171,7 @@ class Run:
                 node.component.check()
         try:
             await self._open()
+            self.is_open = True
             with short_passes():
                 await self._flow(progress)
             self._check_flow()
