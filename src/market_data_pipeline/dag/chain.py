@@ -12,13 +12,15 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter_ns
 from typing import Any
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.dag.boundary import is_cancelled
 from market_data_pipeline.dag.edges import Channel
 from market_data_pipeline.dag.fanin import FanIn
+from market_data_pipeline.dag.figures import Meter
 from market_data_pipeline.dag.graph import Node
 from market_data_pipeline.dag.join_inlet import JoinInlet, Sided
 from market_data_pipeline.dag.messages import (
@@ -60,6 +62,7 @@ class Step:
     outlets: dict[str, list[Channel]]
     told: dict[str, int]
     watermark: int = TIME_MIN
+    meter: Meter = field(default_factory=Meter)
 
 
 def step_of(node: Node, component: TransformNode | JoinNode, context: NodeContext) -> Step:
@@ -125,9 +128,10 @@ class Chain:
                 for channels, item in self._outbox:
                     for channel in channels:
                         if not channel.send_nowait(item):
-                            await channel.send(item)
+                            await self._wait_for_room(channel, item)
                 self._outbox.clear()
                 if isinstance(message, End):
+                    self._show_ended()
                     return
         except asyncio.CancelledError as err:
             if is_cancelled():
@@ -140,9 +144,24 @@ class Chain:
         """Feed an operator that has to be waited for; only the first of a chain may be one."""
         first = self.steps[0]
         first.account.rows_in += len(batch)
+        meter = first.meter
+        meter.busy_since = perf_counter_ns()
         outputs = await first.operator.process(batch)  # type: ignore[misc]
+        meter.took(perf_counter_ns() - meter.busy_since)
+        meter.busy_since = 0
         for port, given in outputs:
             self._route(0, port, given)
+
+    async def _wait_for_room(self, channel: Channel, item: Message) -> None:
+        # Where it waits, all its operators do; the last one is next to the room.
+        meter = self.steps[-1].meter
+        meter.block()
+        await channel.send(item)
+        meter.unblock()
+
+    def _show_ended(self) -> None:
+        for step in self.steps:
+            step.meter.ended = True
 
     def _take_side(self, message: Sided) -> None:
         step, item = self.steps[0], message.item
@@ -154,7 +173,10 @@ class Chain:
             self._states.append((message.watermark, item))
         elif item is not None:
             step.account.rows_in += len(item)
-            for port, given in join.process(message.side, item):
+            began = perf_counter_ns()
+            outputs = join.process(message.side, item)
+            step.meter.took(perf_counter_ns() - began)
+            for port, given in outputs:
                 self._route(0, port, given)
             self._at = 0
         for port, given in join.advance(message.side, message.watermark):
@@ -181,7 +203,13 @@ class Chain:
         step = self.steps[at]
         step.account.rows_in += len(batch)
         self._at = at
+        began = perf_counter_ns()
         outputs: Outputs = step.operator.process(batch)  # type: ignore[assignment]
+        # As `Meter.took`, without the call: a batch may be one row.
+        spent = perf_counter_ns() - began
+        meter = step.meter
+        meter.busy_ns += spent
+        meter.buckets[spent.bit_length()] += 1
         for port, given in outputs:
             self._route(at, port, given)
 
@@ -204,14 +232,18 @@ class Chain:
         self._advance_from(0, watermark)
 
     def _advance_from(self, first: int, watermark: int) -> None:
+        began = perf_counter_ns()
         for at in range(first, len(self.steps)):
             step = self.steps[at]
             self._at = at
             outputs = step.operator.advance(watermark)
             if outputs:
+                # Progress that closes nothing costs next to nothing, and is not measured.
+                step.meter.busy_ns += perf_counter_ns() - began
                 for port, given in outputs:
                     self._route(at, port, given)
                 self._at = at
+                began = perf_counter_ns()
             after = step.operator.output_watermark(watermark)
             if step.outlets:
                 self._tell_progress(step, watermark, after)
@@ -277,6 +309,8 @@ class Chain:
         item = message.item if isinstance(message, Sided) else message
         if message is not NOTHING_NEW and not isinstance(item, Status | Barrier | End):
             self._idle = isinstance(message, Idle)
+            for step in self.steps:
+                step.meter.idle = self._idle
             if self._told_idle and not self._idle:
                 self._told_idle = False
                 for step in self.steps:

@@ -63,6 +63,9 @@ class ChannelStatistics:
         bytes_queued_max: Most bytes there have been.
         waits: Times the sender had to wait.
         pressure: How full it is.
+        bytes_received: Bytes the receiver took.
+        rows_max: Capacity in rows.
+        bytes_max: Capacity in bytes.
     """
 
     rows_sent: int
@@ -74,6 +77,9 @@ class ChannelStatistics:
     bytes_queued_max: int
     waits: int
     pressure: Pressure
+    bytes_received: int = 0
+    rows_max: int = 0
+    bytes_max: int = 0
 
 
 class Channel:
@@ -102,6 +108,7 @@ class Channel:
         "_pressure",
         "_queue",
         "_received",
+        "_received_bytes",
         "_receiver",
         "_rows",
         "_rows_max",
@@ -158,7 +165,7 @@ class Channel:
         self._broken = False
         self._nudged = False
         self._rows = self._bytes = self._peak_rows = self._peak_bytes = 0
-        self._sent = self._received = self._dropped = self._waits = 0
+        self._sent = self._received = self._dropped = self._waits = self._received_bytes = 0
         self._pressure = Pressure.OK
 
     def __len__(self) -> int:
@@ -177,6 +184,9 @@ class Channel:
             bytes_queued_max=self._peak_bytes,
             waits=self._waits,
             pressure=self._pressure,
+            bytes_received=self._received_bytes,
+            rows_max=self._rows_max,
+            bytes_max=self._bytes_max,
         )
 
     # Sending
@@ -448,6 +458,7 @@ class Channel:
         self._rows -= rows
         self._bytes -= size
         self._received += rows
+        self._received_bytes += size
         if self._pressure is not _OK or self._sender is not None:
             self._set_pressure()
             if self._sender is not None and not self._sender.done():

@@ -13,7 +13,8 @@ __all__ = ("Run", "run_dag")
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from time import perf_counter_ns
 from typing import Final, TypeAlias
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
@@ -22,12 +23,19 @@ from market_data_pipeline.dag.boundary import boundary, first_cause
 from market_data_pipeline.dag.chain import Chain, Step, step_of
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
+from market_data_pipeline.dag.figures import (
+    BacklogReader,
+    Meter,
+    NodeFigures,
+    Phase,
+)
 from market_data_pipeline.dag.garbage import short_passes
 from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
 from market_data_pipeline.dag.join_inlet import JoinInlet
 from market_data_pipeline.dag.messages import (
     END,
     End,
+    Idle,
     Watermark,
 )
 from market_data_pipeline.dag.metrics import Account, Ledger
@@ -40,6 +48,8 @@ from market_data_pipeline.dag.nodes import (
     SourceReader,
     TransformNode,
 )
+from market_data_pipeline.dag.observing import Reading, figures_of
+from market_data_pipeline.dag.pressure import Pressure, PressureWriter
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.errors import NodeError
 from market_data_pipeline.records import Schema
@@ -66,6 +76,7 @@ class _Source:
     ended: bool = False
     reading: bool = False
     task: asyncio.Task[None] | None = None
+    meter: Meter = field(default_factory=Meter)
 
 
 @dataclass(slots=True)
@@ -75,6 +86,7 @@ class _Sink:
     account: Account
     inlet: Channel | FanIn | JoinInlet
     published: bool = False
+    meter: Meter = field(default_factory=Meter)
 
 
 class Run:
@@ -99,22 +111,40 @@ class Run:
         self._sinks: list[_Sink] = []
         self._chains: list[Chain] = []
         self._columns: dict[str, frozenset[str] | None] = {}
-        self._dropped_known: dict[tuple[str, Port], int] = {}
+        self._phase: Phase = "starting"
+        self._failure: NodeError | None = None
+        self._began: float | None = None
+        self._ended: float | None = None
 
     # What can be seen from outside while it runs
 
     def ledger(self) -> Ledger:
         """Return the accounts as they are now, rows waiting in front of a node included."""
-        for name, fan_in in self._fan_ins.items():
-            self._accounts[name].queued = fan_in.held
-        for key, channel in self._channels.items():
-            dropped = channel.statistics().rows_dropped
-            fresh = dropped - self._dropped_known.get(key, 0)
-            self._dropped_known[key] = dropped
-            account = self._accounts[key[0]]
-            account.rows_in += fresh
-            account.add("dropped", fresh)
-        return Ledger(tuple(self._accounts.values()))
+        dropped: dict[str, int] = {}
+        for (reader, _), channel in self._channels.items():
+            dropped[reader] = dropped.get(reader, 0) + channel.statistics().rows_dropped
+        return Ledger(
+            tuple(
+                self._shown(account, dropped.get(name, 0))
+                for name, account in self._accounts.items()
+            )
+        )
+
+    def _shown(self, account: Account, dropped: int) -> Account:
+        """Return an account with what happened in front of the node.
+
+        A copy, as threads that look on may ask at the same time.
+        """
+        fan_in = self._fan_ins.get(account.node)
+        shown = replace(
+            account,
+            rows_in=account.rows_in + dropped,
+            queued=0 if fan_in is None else fan_in.held,
+            reasons=dict(account.reasons),
+            marks=dict(account.marks),
+        )
+        shown.add("dropped", dropped)
+        return shown
 
     def fraction(self) -> float | None:
         """Return how much of the sources is read, 0 to 1; None if one does not know."""
@@ -142,6 +172,53 @@ class Run:
         """Return the statistics of the channels, by reading node and port read from."""
         return {key: channel.statistics() for key, channel in self._channels.items()}
 
+    @property
+    def phase(self) -> Phase:
+        """Where the run is: starting, running, ended or failed."""
+        return self._phase
+
+    def seconds(self) -> float:
+        """Return how long it has run, until its end where it is over."""
+        if self._began is None:
+            return 0.0
+        until = self._clock.monotonic() if self._ended is None else self._ended
+        return until - self._began
+
+    def pressures(self) -> dict[str, Pressure]:
+        """Return how full the sinks are, of those that tell it."""
+        return {
+            sink.node.name: sink.writer.pressure()
+            for sink in self._sinks
+            if isinstance(sink.writer, PressureWriter)
+        }
+
+    def nodes(self) -> dict[str, NodeFigures]:
+        """Return what is known of the nodes now, in the order of the graph.
+
+        May be called from any thread. Before the sources are open nothing is counted.
+        """
+        readings: dict[str, Reading] = {}
+        for source in self._sources:
+            reader, mark = source.reader, source.watermark
+            backlog = reader.backlog() if isinstance(reader, BacklogReader) else None
+            readings[source.node.name] = Reading(source.meter, mark, mark, backlog)
+        for chain in self._chains:
+            mark = chain.watermark
+            for step in chain.steps:
+                readings[step.node.name] = Reading(step.meter, mark, step.watermark)
+                mark = step.watermark
+        for sink in self._sinks:
+            readings[sink.node.name] = Reading(sink.meter, sink.meter.watermark)
+        return figures_of(
+            self.dag,
+            readings,
+            self.ledger(),
+            self.edges(),
+            phase=self._phase,
+            failure=self._failure,
+            now_ns=self._clock.now_ns(),
+        )
+
     def stop(self) -> None:
         """Stop reading the sources; what was read goes through to the sinks."""
         self.interrupted = True
@@ -164,7 +241,7 @@ class Run:
             NodeError: If a node failed; the first one where several did.
             LedgerError: If rows are missing at the end.
         """
-        began = self._clock.monotonic()
+        self._began = began = self._clock.monotonic()
         self._columns = self.dag.required_columns(self.dag.validate())
         for node in self.dag.order():
             if isinstance(node.component, SinkNode):
@@ -172,19 +249,26 @@ class Run:
         try:
             await self._open()
             self.is_open = True
+            self._phase = "running"
             with short_passes():
                 await self._flow(progress)
             self._check_flow()
             for sink in self._sinks:
                 with boundary(sink.node):
                     await sink.writer.finish()
-                sink.published = True
+                sink.published = sink.meter.ended = True
         except BaseException as err:
+            self._phase = "failed"
+            self._failure = err if isinstance(err, NodeError) else None
             await self._abort(err)
             await self._close(err)
             raise
+        finally:
+            self._ended = self._clock.monotonic()
         await self._close(None)
-        seconds = self._clock.monotonic() - began
+        self._phase = "ended"
+        self._ended = self._clock.monotonic()
+        seconds = self._ended - began
         ledger = self.ledger()
         ledger.check()
         return RunResult(self.dag, ledger, seconds, self.interrupted, self.edges())
@@ -247,6 +331,7 @@ class Run:
         with boundary(source.node):
             main = [port for port in source.node.outputs if port not in source.node.side_outputs]
             account, read, monotonic = source.account, source.reader.read, self._clock.monotonic
+            meter = source.meter
             shared = monotonic()
             while not self.interrupted:
                 try:
@@ -266,26 +351,44 @@ class Run:
                     if isinstance(item, Batch) and port in main:
                         account.rows_out += len(item)
                         source.watermark = max(source.watermark, item.watermark)
+                        meter.progress = item.progress
+                        meter.idle = False
                     elif isinstance(item, Watermark) and port in main:
                         source.watermark = max(source.watermark, item.time)
+                    elif isinstance(item, Idle):
+                        meter.idle = True
                     for channel in source.outlets.get(port, ()):
                         if not channel.send_nowait(item):
+                            meter.block()
                             await channel.send(item)
+                            meter.unblock()
                 if monotonic() - shared > _SHARE_LOOP_EVERY_S:
                     await asyncio.sleep(0)
                     shared = monotonic()
             for channels in source.outlets.values():
                 for channel in channels:
                     await channel.send(END)
+            meter.ended = source.ended or self.interrupted
 
     async def _run_sink(self, sink: _Sink) -> None:
         with boundary(sink.node):
             account, receive, write = sink.account, sink.inlet.receive, sink.writer.write
+            meter = sink.meter
             while True:
                 message = await receive()
                 if isinstance(message, Batch):
                     account.rows_in += len(message)
+                    meter.busy_since = began = perf_counter_ns()
                     await write(message)
+                    meter.busy_since = 0
+                    # As `Meter.took`, without the call: a batch may be one row.
+                    spent = perf_counter_ns() - began
+                    meter.busy_ns += spent
+                    meter.buckets[spent.bit_length()] += 1
+                    meter.progress = message.progress
+                    meter.idle = False
+                elif isinstance(message, Idle):
+                    meter.idle = True
                 elif isinstance(message, End):
                     return
 

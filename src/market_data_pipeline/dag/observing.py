@@ -1,0 +1,158 @@
+"""From what the engine counts to what a run shows: figures of each node, made on the spot."""
+
+from __future__ import annotations
+
+__all__ = ("Reading", "figures_of")
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from market_data_pipeline.batch import TIME_MAX, TIME_MIN
+from market_data_pipeline.dag.edges import ChannelStatistics
+from market_data_pipeline.dag.figures import PLACES, Meter, NodeFigures, NodeState, Phase
+from market_data_pipeline.dag.graph import Dag, Node
+from market_data_pipeline.dag.metrics import Account, Ledger
+from market_data_pipeline.errors import NodeError
+from market_data_pipeline.redaction import redacted
+
+_Edges: TypeAlias = Mapping[tuple[str, tuple[str, str]], ChannelStatistics]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the engine holds of a node that runs.
+
+    Attributes:
+        meter: What it counts.
+        watermark: How far it has come.
+        given: How far its readers have been told it has come, or will be.
+        backlog: For a source that knows: rows that wait upstream.
+    """
+
+    meter: Meter
+    watermark: int
+    given: int = TIME_MIN
+    backlog: int | None = None
+
+
+def figures_of(
+    dag: Dag,
+    readings: Mapping[str, Reading],
+    ledger: Ledger,
+    edges: _Edges,
+    *,
+    phase: Phase,
+    failure: NodeError | None,
+    now_ns: int,
+) -> dict[str, NodeFigures]:
+    """Return what is known of the nodes of a run, in the order of the graph.
+
+    Args:
+        dag: The graph.
+        readings: What the engine holds of those that are open.
+        ledger: The accounts of all.
+        edges: Statistics of the channels, by reading node and port read from.
+        phase: Where the run is.
+        failure: What it failed of, None if it did not.
+        now_ns: The wall time.
+    """
+    figures: dict[str, NodeFigures] = {}
+    newest: dict[str, int] = {}
+    for node in dag.order():
+        reading = readings.get(node.name, Reading(Meter(), TIME_MIN))
+        before = [newest[edge.node] for edge in node.inputs]
+        newest[node.name] = max([_newest_given(node, reading), *before])
+        queues = [found for (reader, _), found in edges.items() if reader == node.name]
+        figures[node.name] = _figures(
+            node,
+            ledger[node.name],
+            reading.meter,
+            queues,
+            state=_state(node, reading.meter, phase, failure),
+            watermark=_watermark(node, reading, queues, readings),
+            newest=newest[node.name],
+            now_ns=now_ns,
+            backlog=reading.backlog,
+            error=_error(node, failure),
+        )
+    return figures
+
+
+def _newest_given(node: Node, reading: Reading) -> int:
+    return reading.meter.newest if node.kind == "source" else TIME_MIN
+
+
+def _watermark(
+    node: Node,
+    reading: Reading,
+    queues: Iterable[ChannelStatistics],
+    readings: Mapping[str, Reading],
+) -> int:
+    # A sink is not told of progress without rows; with nothing in front of it, it has
+    # come as far as those that feed it.
+    if node.kind != "sink" or any(queue.rows_queued for queue in queues):
+        return reading.watermark
+    given = [readings[edge.node].given for edge in node.inputs if edge.node in readings]
+    return max(reading.watermark, min(given, default=TIME_MIN))
+
+
+def _error(node: Node, failure: NodeError | None) -> str | None:
+    if failure is None or failure.node != node.name:
+        return None
+    return redacted(str(failure.__cause__ or failure))
+
+
+def _state(node: Node, meter: Meter, phase: Phase, failure: NodeError | None) -> NodeState:
+    if failure is not None and failure.node == node.name:
+        return "failed"
+    if meter.ended or phase in {"ended", "failed"}:
+        return "ended"
+    if phase == "starting":
+        return "starting"
+    return "idle" if meter.idle else "running"
+
+
+def _figures(
+    node: Node,
+    account: Account,
+    meter: Meter,
+    queues: Iterable[ChannelStatistics],
+    *,
+    state: NodeState,
+    watermark: int,
+    newest: int,
+    now_ns: int,
+    backlog: int | None,
+    error: str | None,
+) -> NodeFigures:
+    mark = watermark if TIME_MIN < watermark < TIME_MAX else None
+    newest_ns = newest if TIME_MIN < newest < TIME_MAX else None
+    counts = tuple(meter.buckets)
+    queues = tuple(queues)
+    return NodeFigures(
+        node=node.name,
+        kind=node.kind,
+        state=state,
+        rows_in=account.rows_in,
+        rows_out=account.rows_out,
+        created=account.created,
+        held=account.held,
+        reasons=account.reasons,
+        marks=account.marks,
+        bytes_in=sum(queue.bytes_received for queue in queues),
+        watermark_ns=mark,
+        newest_ns=newest_ns,
+        lag_ns=None if mark is None or newest_ns is None else max(0, newest_ns - mark),
+        behind_ns=None if newest_ns is None else now_ns - newest_ns,
+        busy_s=meter.busy_s(),
+        blocked_s=meter.blocked_s(),
+        batches=sum(counts),
+        buckets=tuple(sum(counts[: place + 1]) for place in PLACES),
+        queue_rows=sum(queue.rows_queued for queue in queues) + account.queued,
+        queue_bytes=sum(queue.bytes_queued for queue in queues),
+        queue_rows_max=sum(queue.rows_max for queue in queues),
+        queue_bytes_max=sum(queue.bytes_max for queue in queues),
+        backlog=backlog,
+        error=error,
+    )
