@@ -12,14 +12,16 @@ from pydantic import Field, PositiveInt
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component, type_name_of
+from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.messages import Watermark
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext, SourceItem, SourceNode, SourceReader
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.errors import CheckpointError, ConfigError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.disturbance import LOST, Disturbance, Disturbed, Odds
 from market_data_pipeline.source.progress import OnOutage
+from market_data_pipeline.source.rewinding import Standing
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
@@ -115,7 +117,9 @@ class ChaosSource:
         # Rows that are still to come are not counted, so the other source has an account
         # of its own.
         account = Account(f"{context.node}, {type_name_of(self.of)}")
-        reader = await self.of.open(replace(context, account=account, columns=columns))
+        reader = await self.of.open(
+            replace(context, account=account, columns=columns, position=None)
+        )
         odds = Odds(
             seed=self.seed,
             shares=self._shares(),
@@ -127,19 +131,66 @@ class ChaosSource:
             leaves_out=self.on_outage == "close",
         )
         disturbance = Disturbance(odds, context.symbols)
-        return _ChaosReader(reader, account, disturbance, context.account)
+        chaos = _ChaosReader(reader, account, disturbance, context)
+        if context.position is not None:
+            await chaos.go_to(context.position)
+        return chaos
 
 
 class _ChaosReader:
     def __init__(
-        self, reader: SourceReader, theirs: Account, disturbance: Disturbance, account: Account
+        self, reader: SourceReader, theirs: Account, disturbance: Disturbance, context: NodeContext
     ) -> None:
         self.schema = reader.schema
         self._reader = reader
         self._theirs = theirs
         self._disturbance = disturbance
-        self._account = account
+        self._account = context.account
         self._ended = False
+        self._played = Standing()
+        self._left: list[tuple[str, SourceItem]] = []
+
+    def position(self) -> Position:
+        """Return how much of the other source was played: what is held follows from it."""
+        return {**self._played.position(), "ended": self._ended}
+
+    async def go_to(self, position: Position) -> None:
+        """Play the other source up to a position; what comes of it was given before.
+
+        Raises:
+            CheckpointError: If the other source ends before that.
+            InputError: If its input cannot be read on.
+        """
+        goal = Standing(rows=position["rows"], told=position["told"])
+        known, self._account = self._account, Account(self._account.node)
+        while not self._left and (self._played.rows, self._played.told) != (goal.rows, goal.told):
+            given = await self._reader.read()
+            if given is None:
+                msg = "the input ends before the place where the checkpoint was taken"
+                raise CheckpointError(msg)
+            for port, item in given:
+                before, after = self._parted(port, item, goal)
+                self._play(before)
+                self._left += after
+        if position["ended"]:
+            await self.read()
+        self._account = known
+        self._theirs.reasons.clear()
+
+    def _parted(
+        self, port: str, item: SourceItem, goal: Standing
+    ) -> tuple[list[tuple[str, SourceItem]], list[tuple[str, SourceItem]]]:
+        """Return what of an item lies before a position, and what after it."""
+        if port != "out":
+            return [(port, item)], []
+        if not isinstance(item, Batch):
+            is_before = self._played.told < goal.told
+            return ([(port, item)], []) if is_before else ([], [(port, item)])
+        rows = min(goal.rows - self._played.rows, len(item))
+        parts = (item.slice(0, rows), item.slice(rows, len(item)))
+        before: list[tuple[str, SourceItem]] = [(port, parts[0])] if len(parts[0]) else []
+        after: list[tuple[str, SourceItem]] = [(port, parts[1])] if len(parts[1]) else []
+        return before, after
 
     async def read(self) -> Sequence[tuple[str, SourceItem]] | None:
         """Return what comes of what the other source gives next.
@@ -147,6 +198,9 @@ class _ChaosReader:
         Raises:
             InputError: If its input cannot be read on.
         """
+        if self._left:
+            left, self._left = self._left, []
+            return self._play(left)
         if self._ended:
             return None
         given = await self._reader.read()
@@ -155,12 +209,18 @@ class _ChaosReader:
             self._ended = True
             rest = self._disturbance.finish()
             return None if rest is None else self._counted(rest)
+        return self._play(given)
+
+    def _play(self, given: Sequence[tuple[str, SourceItem]]) -> list[tuple[str, SourceItem]]:
+        """Return what comes of what the other source gave."""
         items: list[tuple[str, SourceItem]] = []
         for port, item in given:
             if port == "out" and isinstance(item, Batch):
+                self._played.rows += len(item)
                 if len(item):
                     items += self._counted(self._disturbance.take(item))
                 continue
+            self._played.told += port == "out"
             if isinstance(item, Watermark):
                 if self._disturbance.is_cut:
                     continue

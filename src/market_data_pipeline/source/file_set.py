@@ -48,6 +48,18 @@ class FileSet:
         """
         return self._survey(spans=False)[0]
 
+    def starts(self) -> int:
+        """Return the first event time of the first file; `TIME_MAX` if it has no row.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        reader = self._opened(self._files[0], SymbolTable(), 1)
+        try:
+            return _span(reader)[0]
+        finally:
+            reader.close()
+
     def open(
         self, symbols: SymbolTable, order: Literal["merge", "sequence"], joint: int = 0
     ) -> FileReader:

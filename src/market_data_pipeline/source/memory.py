@@ -12,14 +12,17 @@ from pydantic import Field
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ColumnError, ConfigError
+from market_data_pipeline.errors import CheckpointError, ColumnError, ConfigError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.columns import Plan, plan_columns
 from market_data_pipeline.source.conversion import Converter
+from market_data_pipeline.source.feed import Given
 from market_data_pipeline.source.progress import FeedProgress
 from market_data_pipeline.source.reader import ReadOptions, Rejects
+from market_data_pipeline.source.rewinding import Standing
 from market_data_pipeline.source.translation import Translation
 from market_data_pipeline.symbols import SymbolTable
 
@@ -156,25 +159,46 @@ class _MemoryReader:
         self._progress = FeedProgress(duration_ns(settings.out_of_order))
         self._steps = steps
         self._rows = rows
+        self._given = Standing.at(context.position)
+        self._dropping = Standing.at(context.position)
 
     async def read(self) -> Outputs | None:
-        """Return the next rows."""
+        """Return the next rows.
+
+        Raises:
+            CheckpointError: If there are fewer than were given before.
+        """
         step = next(self._steps, None)
         if step is None:
+            if not self._dropping.is_none:
+                msg = (
+                    f"there are {self._dropping.rows:,} rows less than when the checkpoint was "
+                    "taken; begin anew with `--from-scratch`"
+                )
+                raise CheckpointError(msg)
             return None
-        batch, rejected = step
-        account = self._context.account
-        account.rows_in += len(batch)
-        given = ("out", self._progress.stamped(batch))
-        if rejected is None:
-            return (given,)
-        account.rows_in += len(rejected)
-        account.add("rejected", len(rejected))
-        return (given, ("rejected", rejected))
+        left = self._dropping.without(Given([self._progress.stamped(step[0])], 0, step[1], 0.0))
+        account, outputs = self._context.account, []
+        for item in left.items:
+            if isinstance(item, Batch):
+                account.rows_in += len(item)
+                self._given.rows += len(item)
+                outputs.append(("out", item))
+        if left.rejected is not None:
+            account.rows_in += len(left.rejected)
+            account.add("rejected", len(left.rejected))
+            self._given.rejected += len(left.rejected)
+            outputs.append(("rejected", left.rejected))
+        return outputs
+
+    def position(self) -> Position:
+        """Return what was given."""
+        return self._given.position()
 
     def fraction(self) -> float | None:
         """Return how much was given."""
-        return self._context.account.rows_in / self._rows if self._rows else 1.0
+        given = self._given.rows + self._given.rejected
+        return given / self._rows if self._rows else 1.0
 
     async def close(self) -> None:
         """Do nothing: the rows are the caller's."""

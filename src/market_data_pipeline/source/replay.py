@@ -16,9 +16,10 @@ from pydantic import BeforeValidator, Field
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.nodes import NodeContext, SourceItem
 from market_data_pipeline.durations import Duration, duration_ns
-from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.errors import CheckpointError, ConfigError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.feed import Feed, Given
 from market_data_pipeline.source.file_set import FileSet
@@ -29,6 +30,12 @@ from market_data_pipeline.source.progress import OnOutage
 from market_data_pipeline.source.read_ahead import ReadAhead
 from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.source.recorded_states import read_states
+from market_data_pipeline.source.rewinding import (
+    Standing,
+    check_columns,
+    check_files,
+    describe_files,
+)
 from market_data_pipeline.source.time_range import moment_ns
 
 _BATCHES_AHEAD: Final = 2
@@ -167,7 +174,15 @@ class ReplaySource:
             wanted |= {"symbol"}
         if wanted is not None and self.max_future_skew is not None:
             wanted |= {"ts_recv"}
-        files = self._file_set(self._files(), wanted)
+        paths = self._files()
+        known = await asyncio.to_thread(describe_files, paths)
+        columns = None if wanted is None else sorted(wanted)
+        if context.position is not None:
+            check_files(known, context.position["files"])
+            check_columns(columns, context.position["columns"])
+            later = paths[len(context.position["files"]) :]
+            await asyncio.to_thread(self._check_later, later, context.position["watermark"])
+        files = self._file_set(paths, wanted)
         bound = duration_ns(self.out_of_order)
         states = []
         if self.states is not None:
@@ -184,18 +199,55 @@ class ReplaySource:
             on_outage=self.on_outage,
         )
         pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
-        return _ReplayReader(feed, pacer, context)
+        return _ReplayReader(feed, pacer, context, {"files": known, "columns": columns})
+
+    def _check_later(self, paths: Sequence[Path], watermark: int) -> None:
+        """Make sure that files which came since a checkpoint go on where it was taken."""
+        reached = watermark + duration_ns(self.out_of_order)
+        for path in paths if self.order == "merge" else ():
+            first = self._file_set([path], None).starts()
+            if first < reached:
+                msg = (
+                    "the file is new since the checkpoint was taken and begins before the rows "
+                    "that were read by then; name it after them with `order: sequence`, or "
+                    "begin anew with `--from-scratch`"
+                )
+                raise CheckpointError(msg, path=str(path))
 
 
 class _ReplayReader:
-    def __init__(self, feed: Feed, pacer: Pacer | None, context: NodeContext) -> None:
+    def __init__(
+        self, feed: Feed, pacer: Pacer | None, context: NodeContext, input_: dict[str, Any]
+    ) -> None:
         self.schema = feed.schema
         self._feed = feed
         self._pacer = pacer
         self._account = context.account
         self._fraction = 0.0
         self._held: deque[SourceItem] = deque()
-        self._ahead: ReadAhead[Given] = ReadAhead(feed.next, _BATCHES_AHEAD)
+        self._input = input_
+        self._given = Standing.at(context.position)
+        self._dropping = Standing.at(context.position)
+        self._watermark = TIME_MIN if context.position is None else context.position["watermark"]
+        self._ahead: ReadAhead[Given] = ReadAhead(self._next, _BATCHES_AHEAD)
+
+    def _next(self) -> Given | None:
+        """Return the next step that is not all of it given already; called in a thread."""
+        while (step := self._feed.next()) is not None:
+            left = self._dropping.without(step)
+            if left is step or left.items or left.rejected is not None or left.filtered:
+                return left
+        if not self._dropping.is_none:
+            msg = (
+                f"the input ends {self._dropping.rows:,} rows before the place where the "
+                "checkpoint was taken; begin anew with `--from-scratch`"
+            )
+            raise CheckpointError(msg)
+        return None
+
+    def position(self) -> Position:
+        """Return what was given, and of which files."""
+        return {**self._input, **self._given.position(), "watermark": self._watermark}
 
     async def read(self) -> Sequence[tuple[str, SourceItem]] | None:
         given: list[tuple[str, SourceItem]] = []
@@ -204,6 +256,7 @@ class _ReplayReader:
                 item = self._held[0]
                 if isinstance(item, Batch):
                     return [("out", await self._due(item))]
+                self._given.told += 1
                 return [("out", self._held.popleft())]
             step = await self._ahead.get()
             if step is None:
@@ -217,6 +270,8 @@ class _ReplayReader:
         account.rows_in += step.filtered + step.rejected_rows
         account.add("filtered", step.filtered)
         account.add("rejected", step.rejected_rows)
+        self._given.filtered += step.filtered
+        self._given.rejected += step.rejected_rows
         self._fraction = step.fraction
         given: list[tuple[str, SourceItem]] = []
         if step.rejected is not None:
@@ -226,7 +281,9 @@ class _ReplayReader:
             return given
         for item in step.items:
             if isinstance(item, Batch):
-                account.rows_in += len(item)
+                self._count(item)
+            else:
+                self._given.told += 1
             given.append(("out", item))
         return given
 
@@ -237,8 +294,14 @@ class _ReplayReader:
             self._held.popleft()
         else:
             self._held[0] = batch.slice(rows, len(batch))
-        self._account.rows_in += rows
-        return batch if rows == len(batch) else batch.slice(0, rows)
+        due = batch if rows == len(batch) else batch.slice(0, rows)
+        self._count(due)
+        return due
+
+    def _count(self, batch: Batch) -> None:
+        self._account.rows_in += len(batch)
+        self._given.rows += len(batch)
+        self._watermark = max(self._watermark, batch.watermark)
 
     def fraction(self) -> float | None:
         return self._fraction

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ("Pause", "ScriptedSource", "batch_of_rows")
+__all__ = ("Crash", "Pause", "ScriptedSource", "batch_of_rows")
 
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final, final
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.messages import End, Idle, Status, Watermark
 from market_data_pipeline.dag.nodes import NodeContext, SourceItem
 from market_data_pipeline.durations import Duration, duration_ns
@@ -40,6 +41,29 @@ class Pause:
     seconds: float
 
 
+@final
+@dataclass(slots=True)
+class Crash:
+    """A failure that happens the first time it is come by, and not again.
+
+    So a run that goes on from a checkpoint gets beyond it.
+
+    Attributes:
+        error: What is raised.
+        happened: True once it was.
+    """
+
+    error: Exception = field(default_factory=lambda: RuntimeError("as the script says"))
+    happened: bool = False
+
+    def strike(self) -> Exception | None:
+        """Return what to raise, None if it was raised before."""
+        if self.happened:
+            return None
+        self.happened = True
+        return self.error
+
+
 @component("scripted")
 class ScriptedSource:
     """Do what a script says, in order: rows, states, silence, failure, the end.
@@ -51,7 +75,9 @@ class ScriptedSource:
     Attributes:
         items: What to do. A mapping is a row, a list of mappings or a `Batch` several rows
             in one batch; `Status`, `Watermark` and `Idle` say how the feed is; `Pause` waits;
-            an exception is raised, `END` ends. After the last item the source ends.
+            an exception is raised, a `Crash` raises it the first time, `END` ends. After the
+            last item the source ends. A run that goes on from a checkpoint goes on after the
+            items that were played, be it an `END`.
         out_of_order: The watermark is the highest event time seen minus this.
         on_outage: While the feed is disconnected, `hold` lets others wait for its watermark;
             `close` lets them go on as if it were idle.
@@ -78,7 +104,7 @@ class ScriptedSource:
             if isinstance(item, Status):
                 _check_state(item, place)
             elif _rows_of(item) is None and not isinstance(
-                item, Batch | Watermark | Idle | End | Pause | Exception
+                item, Batch | Watermark | Idle | End | Pause | Exception | Crash
             ):
                 msg = f"item {place} of `scripted` is no row, message or exception, was {item!r}"
                 raise ConfigError(msg, parameter="items")
@@ -114,11 +140,26 @@ class ScriptedSource:
 class _ScriptedReader:
     def __init__(self, settings: ScriptedSource, context: NodeContext) -> None:
         self.schema = settings.schema()
-        self._items = iter(settings.items)
+        self._items = settings.items
+        self._next = 0
+        self._until: float | None = None
         self._context = context
         bound = duration_ns(settings.out_of_order)
         self._progress = FeedProgress(bound, on_outage=settings.on_outage)
         self._own = Translation(context.symbols).own
+        if context.position is not None:
+            self._go_to(int(context.position["items"]))
+
+    def _go_to(self, place: int) -> None:
+        """Go on after the first items of the script, which were played before."""
+        for item in self._items[:place]:
+            if not isinstance(item, Pause | Exception | Crash | End | Idle):
+                self._told(item)
+        self._next = place
+
+    def position(self) -> Position:
+        """Return how many items of the script were played."""
+        return {"items": self._next}
 
     async def read(self) -> Sequence[tuple[str, SourceItem]] | None:
         """Do the next thing of the script.
@@ -126,32 +167,45 @@ class _ScriptedReader:
         Raises:
             Exception: What the script says.
         """
-        item = next(self._items, None)
-        if item is None or isinstance(item, End):
-            return None
-        if isinstance(item, Exception):
-            raise item
+        item = self._items[self._next] if self._next < len(self._items) else None
         if isinstance(item, Pause):
             await self._pause(item.seconds)
+        self._next += item is not None
+        if item is None or isinstance(item, End):
+            return None
+        if isinstance(item, Crash):
+            item = item.strike()
+        if isinstance(item, Exception):
+            raise item
+        if item is None or isinstance(item, Pause):
             return ()
+        told = self._told(item)
+        self._context.account.rows_in += sum([len(t) for t in told if isinstance(t, Batch)])
+        return [("out", one) for one in told]
+
+    def _told(self, item: Any) -> list[SourceItem]:
+        """Return what an item that is a row or a message comes to."""
         if isinstance(item, Status):
-            return [("out", told) for told in self._progress.told(item)]
+            return self._progress.told(item)
         if isinstance(item, Watermark):
-            return (("out", self._progress.raise_to(item.time)),)
+            return [self._progress.raise_to(item.time)]
         if isinstance(item, Idle):
-            return (("out", item),)
+            return [item]
         if isinstance(item, Batch):
             batch = self._own(item)
         else:
             batch = batch_of_rows(self.schema, _rows_of(item) or (), self._context.symbols)
-        self._context.account.rows_in += len(batch)
-        return (("out", self._progress.stamped(batch)),)
+        return [self._progress.stamped(batch)]
 
     async def _pause(self, seconds: float) -> None:
         if math.isinf(seconds):
             await asyncio.get_running_loop().create_future()
-        else:
-            await self._context.clock.sleep(seconds)
+        clock = self._context.clock
+        if self._until is None:
+            self._until = clock.monotonic() + seconds
+        # A read that is cancelled for a barrier and made again waits for what is left.
+        await clock.sleep(max(self._until - clock.monotonic(), 0.0))
+        self._until = None
 
     def fraction(self) -> float | None:
         """Return None: a script tells no one how long it is."""
@@ -178,15 +232,15 @@ def batch_of_rows(
         ConfigError: If a number has more places than its column.
     """
     columns: dict[str, Column] = {}
-    for field in schema:
-        values = [row[field.name] for row in rows]
-        if field.kind is Kind.ARROW:
-            columns[field.name] = pa.array(values, field.arrow)
-        elif field.kind is Kind.SYMBOL:
-            columns[field.name] = symbols.encode(values)
+    for column in schema:
+        values = [row[column.name] for row in rows]
+        if column.kind is Kind.ARROW:
+            columns[column.name] = pa.array(values, column.arrow)
+        elif column.kind is Kind.SYMBOL:
+            columns[column.name] = symbols.encode(values)
         else:
-            made = [_number(field, value) for value in values]
-            columns[field.name] = np.array(made, field.dtype)
+            made = [_number(column, value) for value in values]
+            columns[column.name] = np.array(made, column.dtype)
     return Batch(schema, columns, symbols)
 
 

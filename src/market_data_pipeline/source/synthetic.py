@@ -15,11 +15,13 @@ from pydantic import Field
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.messages import Idle
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.records import QUOTE, TRADE, Schema
+from market_data_pipeline.source.rewinding import Standing
 from market_data_pipeline.source.synthetic_market import Block, Market, MarketSettings
 
 _LATENCY_NS: Final = 350_000
@@ -247,9 +249,16 @@ class SyntheticReader:
         self._before = TIME_MIN
         self._at = 0
         self._share = 0.0
+        self._given = self._dropping = Standing.at(context.position).rows
 
     async def read(self) -> Sequence[tuple[str, Batch | Idle]] | None:
         """Return the next batch, or None at the end of the market."""
+        while self._dropping:
+            if self._at == len(self._newest) and not self._next_block():
+                return None
+            dropped = min(self._dropping, len(self._newest) - self._at)
+            self._dropping -= dropped
+            self._at += dropped
         while self._batch is None or self._at == len(self._newest):
             if not self._next_block():
                 return None
@@ -258,7 +267,12 @@ class SyntheticReader:
             stop = await self._due(stop, self._speed)
         batch = self._cut(self._batch, stop)
         self._context.account.rows_in += len(batch)
+        self._given += len(batch)
         return (("out", batch),)
+
+    def position(self) -> Position:
+        """Return how many rows were given."""
+        return Standing(rows=self._given).position()
 
     async def close(self) -> None:
         """Do nothing: nothing is held."""
@@ -302,12 +316,17 @@ class SyntheticReader:
         clock = self._context.clock
         if self._began is None:
             self._began = clock.monotonic()
-        while True:
+            if self._context.position is not None:
+                # What was given before has had its time.
+                self._start_ns = int(self._newest[self._at])
+        first = int(self._newest[self._at])
+        now = self._start_ns + round((clock.monotonic() - self._began) * speed * 1e9)
+        if now < first:
+            await clock.sleep((first - now) / speed / 1e9)
             now = self._start_ns + round((clock.monotonic() - self._began) * speed * 1e9)
-            due = int(np.searchsorted(self._newest[self._at : most], now, side="right"))
-            if due:
-                return self._at + due
-            await clock.sleep((int(self._newest[self._at]) - now) / speed / 1e9)
+        # A clock of floats may stop a hair before the moment.
+        due = np.searchsorted(self._newest[self._at : most], max(now, first), side="right")
+        return self._at + int(due)
 
 
 def _blocks(market: Market) -> Iterator[Block]:

@@ -1,8 +1,8 @@
-"""For those who write operators or test pipelines: checks, a clock, a source with a script."""
+"""The check that every operator and join must pass."""
 
 from __future__ import annotations
 
-__all__ = ("ManualClock", "Pause", "ScriptedSource", "check_join", "check_operator")
+__all__ = ("check_join", "check_operator")
 
 import asyncio
 import inspect
@@ -12,47 +12,16 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from market_data_pipeline.batch import TIME_MIN, Batch, Column
+from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import JoinNode, NodeContext, Outputs, TransformNode
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.records import Kind, Schema
-from market_data_pipeline.source.scripted import Pause, ScriptedSource
 from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
-
-_Rows = dict[str, list[tuple[Any, ...]]]
-
-
-class ManualClock:
-    """A clock that stands still but for `sleep` and `advance`.
-
-    Attributes:
-        slept_s: What was slept, in order.
-    """
-
-    def __init__(self, now_ns: int = 0) -> None:
-        self._now_ns = now_ns
-        self.slept_s: list[float] = []
-
-    def now_ns(self) -> int:
-        """Return the wall time, nanoseconds since the UNIX epoch, UTC."""
-        return self._now_ns
-
-    def monotonic(self) -> float:
-        """Return the same time in seconds."""
-        return self._now_ns / 1e9
-
-    def advance(self, delay_s: float) -> None:
-        """Let time pass."""
-        self._now_ns += round(delay_s * 1e9)
-
-    async def sleep(self, delay_s: float) -> None:
-        """Let time pass, without waiting for it."""
-        self.slept_s.append(delay_s)
-        self.advance(delay_s)
+from market_data_pipeline.testing.clock import ManualClock
+from market_data_pipeline.testing.rows import Rows, rows_of
 
 
 def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) -> None:
@@ -87,7 +56,7 @@ def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) 
 
 
 def _check_parallelism(
-    make: Callable[[], TransformNode], batches: Sequence[Batch], expected: _Rows
+    make: Callable[[], TransformNode], batches: Sequence[Batch], expected: Rows
 ) -> None:
     def spread(count: int) -> TransformNode:
         component: Any = make()
@@ -163,7 +132,7 @@ class _Run:
         self._schemas: tuple[Schema | None, Schema | None] = (None, None)
         self._operator: Any = None
         self._state = None if stopped is None else stopped.snapshot()
-        self.rows: _Rows = {}
+        self.rows: Rows = {}
         self.account = Account("checked")
         if stopped is not None:
             self.rows, self.account = stopped.rows, stopped.account
@@ -198,7 +167,7 @@ class _Run:
         parts = (range(half, KEY_GROUP_COUNT), range(half))
         return Snapshot.merge(whole.only(groups) for groups in parts)
 
-    def finished(self) -> _Rows:
+    def finished(self) -> Rows:
         """End the input; return all rows by port."""
         self._take(self._build(SymbolTable()).finish())
         if self.account.unaccounted or self.account.held:
@@ -213,7 +182,7 @@ class _Run:
                 raise AssertionError(msg)
             if port not in self._component.side_outputs:
                 self.account.rows_out += len(batch)
-            self.rows.setdefault(port, []).extend(_rows_of(batch))
+            self.rows.setdefault(port, []).extend(rows_of(batch))
 
 
 class _JoinRun(_Run):
@@ -235,7 +204,7 @@ class _JoinRun(_Run):
         return self
 
 
-def _compare(what: str, expected: _Rows, found: _Rows) -> None:
+def _compare(what: str, expected: Rows, found: Rows) -> None:
     for port in sorted({*expected, *found}):
         right, wrong = expected.get(port, []), found.get(port, [])
         pairs = zip(right, wrong, strict=False)
@@ -251,34 +220,13 @@ def _compare(what: str, expected: _Rows, found: _Rows) -> None:
             raise AssertionError(msg)
 
 
-def _sorted(rows: _Rows) -> _Rows:
+def _sorted(rows: Rows) -> Rows:
     return {port: sorted(found, key=repr) for port, found in rows.items()}
 
 
-def _unordered(rows: _Rows) -> _Rows:
+def _unordered(rows: Rows) -> Rows:
     """Return rows sorted and without their watermarks, which threads may lower."""
     return _sorted({port: [row[:-1] for row in found] for port, found in rows.items()})
-
-
-def _rows_of(batch: Batch) -> list[tuple[Any, ...]]:
-    columns: list[list[Any]] = []
-    for field in batch.schema:
-        values: list[Any] = _listed(batch[field.name])
-        if field.kind is Kind.SYMBOL:
-            values = [batch.symbols.name(code) for code in values]
-        elif field.kind is Kind.FLOAT:
-            values = [repr(value) for value in values]  # so that NaN equals itself
-        columns.append(values)
-    if batch.progress is not None and batch.schema.time:
-        columns.append(batch.progress.watermarks(batch.times).tolist())
-    else:
-        columns.append([TIME_MIN] * len(batch))
-    return list(zip(*columns, strict=True))
-
-
-def _listed(column: Column) -> list[Any]:
-    listed: list[Any] = column.to_pylist() if isinstance(column, pa.Array) else column.tolist()
-    return listed
 
 
 def _cut(batches: Sequence[Batch], rows: int) -> list[Batch]:
