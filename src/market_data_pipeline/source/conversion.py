@@ -59,7 +59,7 @@ _WHAT: Final = {
 _SIZES: Final = frozenset({"size", "bid_size", "ask_size"})
 _SIZES_OF_BARS: Final = frozenset({"volume", "count"})
 _OPTIONAL: Final = frozenset({
-    *("bid_price", "bid_size", "ask_price", "ask_size", "ts_recv", "missing_seq"),
+    *("bid_price", "bid_size", "ask_price", "ask_size", "last", "ts_recv", "missing_seq"),
     *(field.name for bar in (BAR, QUOTE_BAR) for field in bar if field.kind is Kind.FIXED),
 })  # fmt: skip
 

@@ -36,6 +36,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
         "source": {
             "chaos": ("source.chaos", "ChaosSource"),
             "memory": ("source.memory", "MemorySource"),
+            "provider": ("adapters.provider_source", "ProviderSource"),
             "replay": ("source.replay", "ReplaySource"),
             "synthetic": ("source.synthetic", "SyntheticSource"),
         },
