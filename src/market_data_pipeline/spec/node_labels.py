@@ -4,20 +4,28 @@ from __future__ import annotations
 
 __all__ = ("clip", "edge_label", "one_line", "readers_of", "settings_line", "width_of")
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
 from market_data_pipeline.dag.component import settings_of
 from market_data_pipeline.dag.graph import Dag, Edge, Node
+from market_data_pipeline.redaction import HIDDEN, redacted
 
 _VALUE_WIDTH: Final = 40
+# Names of settings whose values are not to be shown; `key`, of columns, is none.
+_SECRET: Final = re.compile(
+    r"(?:^|[^a-z])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|credential|dsn|"
+    r"database_url)s?(?:$|[^a-z])",
+    re.IGNORECASE,
+)
 
 
 def settings_line(node: Node) -> str:
-    """Return the settings of a node that differ from the defaults, on one line."""
+    """Return the settings of a node that differ from the defaults, on one line; no secrets."""
     settings = settings_of(node.component)
-    return " ".join(f"{name}={_value(value)}" for name, value in settings.items())
+    return " ".join(f"{name}={_named(name, value)}" for name, value in settings.items())
 
 
 def edge_label(edge: Edge) -> str:
@@ -70,14 +78,19 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+def _named(name: Any, value: Any) -> str:
+    return HIDDEN if _SECRET.search(str(name)) else _value(value)
+
+
 def _value(value: Any) -> str:
     if callable(value) and not isinstance(value, type):
         text = f"{getattr(value, '__name__', type(value).__name__)}()"
     elif isinstance(value, str | int | float | bool) or value is None:
         words: dict[Any, str] = {None: "null"}
         text = str(value).lower() if isinstance(value, bool) else words.get(value, str(value))
+        text = redacted(text)
     elif isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
+        text = "{" + ", ".join(f"{key}: {_named(key, item)}" for key, item in value.items()) + "}"
     elif isinstance(value, tuple | list | set | frozenset):
         text = "[" + ", ".join(_value(item) for item in value) + "]"
     else:

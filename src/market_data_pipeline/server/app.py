@@ -1,0 +1,95 @@
+"""The HTTP application: its routes behind its guards."""
+
+from __future__ import annotations
+
+__all__ = ("create_app",)
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.errors import MissingDependencyError
+from market_data_pipeline.orchestration.runtime import PipelineRuntime
+from market_data_pipeline.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def create_app(
+    runtime: PipelineRuntime,
+    settings: ServerSettings | None = None,
+    *,
+    clock: Clock | None = None,
+) -> FastAPI:
+    """Return the application that shows and controls what a runtime runs.
+
+    The runtime is left as it is: whoever made it starts it and shuts it down.
+
+    Args:
+        runtime: The runtime.
+        settings: Who is let in, and how much is taken; None for this machine only.
+        clock: Time outside the data; the machine's by default.
+
+    Raises:
+        MissingDependencyError: If FastAPI is not installed.
+    """
+    try:
+        from fastapi import FastAPI
+    except ModuleNotFoundError as err:
+        if err.name != "fastapi":
+            raise
+        raise MissingDependencyError(package="fastapi", extra="server") from err
+
+    from market_data_pipeline.server.failures import add_failures
+    from market_data_pipeline.server.figures import Observer
+    from market_data_pipeline.server.guard import Guard
+    from market_data_pipeline.server.limits import Limits
+    from market_data_pipeline.server.live import LiveFeed
+    from market_data_pipeline.server.routes_health import health_routes
+    from market_data_pipeline.server.routes_jobs import job_routes
+    from market_data_pipeline.server.routes_live import live_routes
+    from market_data_pipeline.server.routes_pipelines import pipeline_routes
+
+    settings = settings or ServerSettings()
+    clock = clock or SystemClock()
+    version = _version()
+    live = LiveFeed(Observer(runtime, version, clock), settings.every_s, clock)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(live.run())
+            try:
+                yield
+            finally:
+                live.close()
+                task.cancel()
+
+    app = FastAPI(
+        title="market_data_pipeline",
+        version=version,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.live = live
+    app.include_router(live_routes(runtime, settings, live, version))
+    app.include_router(health_routes(runtime))
+    app.include_router(job_routes(runtime, settings))
+    app.include_router(pipeline_routes(runtime, settings))
+    add_failures(app)
+    app.add_middleware(Limits, settings=settings)
+    app.add_middleware(Guard, settings=settings)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version_of("market-data-pipeline")
+    except PackageNotFoundError:
+        return "unknown"
