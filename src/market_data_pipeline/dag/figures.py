@@ -13,6 +13,7 @@ __all__ = (
     "Meter",
     "NodeFigures",
     "NodeState",
+    "PacedReader",
     "Phase",
     "PLACES",
 )
@@ -24,6 +25,7 @@ from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from market_data_pipeline.batch import TIME_MIN, Progress
 from market_data_pipeline.dag.graph import Kind
+from market_data_pipeline.pacing import Pacer
 
 NodeState: TypeAlias = Literal["starting", "running", "idle", "ended", "failed"]
 Phase: TypeAlias = Literal["starting", "running", "ended", "failed"]
@@ -47,6 +49,17 @@ class BacklogReader(Protocol):
     def backlog(self) -> int | None:
         """Return the rows that wait to be read, None if unknown now. Never waits."""
         ...
+
+
+@runtime_checkable
+class PacedReader(Protocol):
+    """What the running half of a source has besides if a token bucket paces it.
+
+    Attributes:
+        pacer: The bucket.
+    """
+
+    pacer: Pacer
 
 
 @dataclass(slots=True)
@@ -151,6 +164,8 @@ class NodeFigures:
         queue_rows_max: Capacity of its channels in rows; 0 if it has none.
         queue_bytes_max: Capacity of its channels in bytes; 0 if it has none.
         backlog: For a source that knows: rows that wait upstream to be read.
+        budget_scale: For a source that is paced: share of its budget it may draw on.
+        pacing_waits: For a source that is paced: how often it had to wait for a token.
         error: What it failed of, None if it did not.
     """
 
@@ -177,6 +192,8 @@ class NodeFigures:
     queue_rows_max: int
     queue_bytes_max: int
     backlog: int | None
+    budget_scale: float | None
+    pacing_waits: int | None
     error: str | None
 
     @property

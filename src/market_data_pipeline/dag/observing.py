@@ -14,6 +14,7 @@ from market_data_pipeline.dag.figures import PLACES, Meter, NodeFigures, NodeSta
 from market_data_pipeline.dag.graph import Dag, Node
 from market_data_pipeline.dag.metrics import Account, Ledger
 from market_data_pipeline.errors import NodeError
+from market_data_pipeline.pacing import Pacer
 from market_data_pipeline.redaction import redacted
 
 _Edges: TypeAlias = Mapping[tuple[str, tuple[str, str]], ChannelStatistics]
@@ -28,12 +29,14 @@ class Reading:
         watermark: How far it has come.
         given: How far its readers have been told it has come, or will be.
         backlog: For a source that knows: rows that wait upstream.
+        pacer: For a source that is paced: its token bucket.
     """
 
     meter: Meter
     watermark: int
     given: int = TIME_MIN
     backlog: int | None = None
+    pacer: Pacer | None = None
 
 
 def figures_of(
@@ -67,13 +70,12 @@ def figures_of(
         figures[node.name] = _figures(
             node,
             ledger[node.name],
-            reading.meter,
             queues,
             state=_state(node, reading.meter, phase, failure),
             watermark=_watermark(node, reading, queues, readings),
             newest=newest[node.name],
             now_ns=now_ns,
-            backlog=reading.backlog,
+            reading=reading,
             error=_error(node, failure),
         )
     return figures
@@ -116,18 +118,18 @@ def _state(node: Node, meter: Meter, phase: Phase, failure: NodeError | None) ->
 def _figures(
     node: Node,
     account: Account,
-    meter: Meter,
     queues: Iterable[ChannelStatistics],
     *,
+    reading: Reading,
     state: NodeState,
     watermark: int,
     newest: int,
     now_ns: int,
-    backlog: int | None,
     error: str | None,
 ) -> NodeFigures:
     mark = watermark if TIME_MIN < watermark < TIME_MAX else None
     newest_ns = newest if TIME_MIN < newest < TIME_MAX else None
+    meter, pacer = reading.meter, reading.pacer
     counts = tuple(meter.buckets)
     queues = tuple(queues)
     return NodeFigures(
@@ -153,6 +155,8 @@ def _figures(
         queue_bytes=sum(queue.bytes_queued for queue in queues),
         queue_rows_max=sum(queue.rows_max for queue in queues),
         queue_bytes_max=sum(queue.bytes_max for queue in queues),
-        backlog=backlog,
+        backlog=reading.backlog,
+        budget_scale=None if pacer is None else pacer.scale,
+        pacing_waits=None if pacer is None else pacer.waits,
         error=error,
     )

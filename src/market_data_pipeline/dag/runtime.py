@@ -27,6 +27,7 @@ from market_data_pipeline.dag.figures import (
     BacklogReader,
     Meter,
     NodeFigures,
+    PacedReader,
     Phase,
 )
 from market_data_pipeline.dag.garbage import short_passes
@@ -121,7 +122,8 @@ class Run:
     def ledger(self) -> Ledger:
         """Return the accounts as they are now, rows waiting in front of a node included."""
         dropped: dict[str, int] = {}
-        for (reader, _), channel in self._channels.items():
+        # A list is made in one go; threads may ask while the nodes are being opened.
+        for (reader, _), channel in list(self._channels.items()):
             dropped[reader] = dropped.get(reader, 0) + channel.statistics().rows_dropped
         return Ledger(
             tuple(
@@ -170,7 +172,7 @@ class Run:
 
     def edges(self) -> dict[tuple[str, Port], ChannelStatistics]:
         """Return the statistics of the channels, by reading node and port read from."""
-        return {key: channel.statistics() for key, channel in self._channels.items()}
+        return {key: channel.statistics() for key, channel in list(self._channels.items())}
 
     @property
     def phase(self) -> Phase:
@@ -200,8 +202,13 @@ class Run:
         readings: dict[str, Reading] = {}
         for source in self._sources:
             reader, mark = source.reader, source.watermark
-            backlog = reader.backlog() if isinstance(reader, BacklogReader) else None
-            readings[source.node.name] = Reading(source.meter, mark, mark, backlog)
+            readings[source.node.name] = Reading(
+                source.meter,
+                mark,
+                mark,
+                reader.backlog() if isinstance(reader, BacklogReader) else None,
+                reader.pacer if isinstance(reader, PacedReader) else None,
+            )
         for chain in self._chains:
             mark = chain.watermark
             for step in chain.steps:

@@ -1,0 +1,1 @@
+"""What others see of running pipelines: Prometheus, OpenTelemetry, logs, figures to scale by."""

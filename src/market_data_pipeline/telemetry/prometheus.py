@@ -1,0 +1,146 @@
+"""Prometheus: the metrics of running pipelines, made when they are asked for."""
+
+from __future__ import annotations
+
+__all__ = ("PipelineCollector", "exposition", "observe", "serve_metrics")
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from market_data_pipeline.clock import Clock
+from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.telemetry import metric as own
+from market_data_pipeline.telemetry.metrics import METRICS
+from market_data_pipeline.telemetry.metrics_0_8 import METRICS_0_8
+from market_data_pipeline.telemetry.readings import JobStatusLike, Observer, RunLike
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
+
+class PipelineCollector(Collector):
+    """Reads the figures of pipelines each time Prometheus asks.
+
+    Nothing is counted twice: what is exposed is what the engine counts for its ledger.
+    Labels are the key of the pipeline, the names of its nodes and edges, and reasons.
+
+    Args:
+        jobs: A run, a `PipelineRuntime`, or a function that returns statuses of pipelines.
+        clock: Time outside the data; the machine's by default.
+        with_0_8: Whether to expose the metrics by the names of version 0.8 as well.
+    """
+
+    def __init__(
+        self,
+        jobs: RunLike | Callable[[], Sequence[JobStatusLike]],
+        *,
+        clock: Clock | None = None,
+        with_0_8: bool = True,
+    ) -> None:
+        self._observer = Observer(jobs, clock=clock)
+        self._metrics = (*METRICS, *METRICS_0_8) if with_0_8 else METRICS
+        self._one_at_a_time = threading.Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        """Look at the pipelines, and return what was seen."""
+        with self._one_at_a_time:
+            readings = self._observer.look()
+        for metric in self._metrics:
+            yield _family(metric, metric.points(readings))
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the names, so that no other collector of a registry may take them."""
+        return [_family(metric, ()) for metric in self._metrics]
+
+
+def _family(metric: own.Metric, points: Iterable[own.Point]) -> Metric:
+    name, text, labels = metric.name, metric.text, metric.labels
+    if metric.kind == "histogram":
+        durations = HistogramMetricFamily(name, text, labels=labels)
+        for values, point in points:
+            if isinstance(point, own.Histogram):
+                durations.add_metric(values, point.buckets(), point.sum_s)
+        return durations
+    made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = made(name, text, labels=labels)
+    for values, point in points:
+        if not isinstance(point, own.Histogram):
+            family.add_metric(values, point)
+    return family
+
+
+@contextmanager
+def observe(
+    jobs: RunLike | Callable[[], Sequence[JobStatusLike]],
+    *,
+    registry: CollectorRegistry = REGISTRY,
+    clock: Clock | None = None,
+) -> Iterator[PipelineCollector]:
+    """Have pipelines exposed by a registry while the context lasts.
+
+    Args:
+        jobs: A run, a `PipelineRuntime`, or a function that returns statuses of pipelines.
+        registry: Which; by default the one of the process, which everybody serves.
+        clock: Time outside the data; the machine's by default.
+
+    Raises:
+        ConfigError: If the registry exposes others already.
+    """
+    collector = PipelineCollector(jobs, clock=clock)
+    try:
+        registry.register(collector)
+    except ValueError as err:
+        msg = "the registry exposes pipelines already; give one runtime, or another registry"
+        raise ConfigError(msg) from err
+    try:
+        yield collector
+    finally:
+        registry.unregister(collector)
+
+
+def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
+    """Return what `/metrics` answers, in Prometheus' text format."""
+    return generate_latest(registry)
+
+
+@contextmanager
+def serve_metrics(
+    port: int, host: str = "127.0.0.1", *, registry: CollectorRegistry = REGISTRY
+) -> Iterator[int]:
+    """Serve a registry over HTTP from a thread while the context lasts; give the port.
+
+    Args:
+        port: Where to listen; 0 for a free one.
+        host: On which address; only this machine can reach the default.
+        registry: What to serve.
+
+    Raises:
+        ConfigError: If the address cannot be had.
+    """
+    from prometheus_client import start_http_server
+
+    try:
+        started: Any = start_http_server(port, host, registry)
+    except (OSError, OverflowError) as err:
+        msg = f"cannot serve metrics on {host}:{port}: {getattr(err, 'strerror', None) or err}"
+        raise ConfigError(msg) from err
+    server: WSGIServer
+    thread: threading.Thread
+    server, thread = started
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
