@@ -31,6 +31,7 @@ __all__ = (
     "GraphError",
     "InputError",
     "IntervalJoin",
+    "JournalSource",
     "JsonlSink",
     "Kind",
     "Ledger",
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.sink.memory import MemorySink as MemorySink
     from market_data_pipeline.sink.parquet import ParquetSink as ParquetSink
     from market_data_pipeline.source.chaos import ChaosSource as ChaosSource
+    from market_data_pipeline.source.journal import JournalSource as JournalSource
     from market_data_pipeline.source.memory import MemorySource as MemorySource
     from market_data_pipeline.source.replay import ReplaySource as ReplaySource
     from market_data_pipeline.source.synthetic import SyntheticSource as SyntheticSource
@@ -165,6 +167,7 @@ _HOMES: Final = {
     "sink.memory": ("MemorySink",),
     "sink.parquet": ("ParquetSink",),
     "source.chaos": ("ChaosSource",),
+    "source.journal": ("JournalSource",),
     "source.memory": ("MemorySource",),
     "source.replay": ("ReplaySource",),
     "source.synthetic": ("SyntheticSource",),

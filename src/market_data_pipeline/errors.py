@@ -35,7 +35,8 @@ PipelineError
 │   ├─ TooManyJobsError
 │   └─ JobStoppedError
 ├─ SnapshotError                       a state that cannot be restored
-└─ CheckpointError                     a checkpoint that cannot be used        .path
+├─ CheckpointError                     a checkpoint that cannot be used        .path
+└─ DamagedLogError                     a log with a hole in it                 .path
 
 `ConfigurationError` is another name of `ConfigError`.
 """
@@ -53,6 +54,7 @@ __all__ = (
     "ConfigError",
     "ConfigurationError",
     "CycleError",
+    "DamagedLogError",
     "DuplicateJobError",
     "DuplicateNodeError",
     "GraphError",
@@ -377,6 +379,20 @@ class CheckpointError(PipelineError):
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
+
+
+class DamagedLogError(PipelineError):
+    """Raised when records of a log are damaged or gone that were safe before.
+
+    Attributes:
+        path: The segment at fault.
+        offset: Byte of it from which on it cannot be read.
+    """
+
+    def __init__(self, message: str, *, path: str, offset: int = 0) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.offset = offset
 
 
 class SchemaValidationError(PipelineError):

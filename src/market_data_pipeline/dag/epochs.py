@@ -17,6 +17,7 @@ __all__ = (
     "FlushedWriter",
     "Job",
     "Position",
+    "RetainingReader",
     "RewindableReader",
 )
 
@@ -72,6 +73,15 @@ class RewindableReader(SourceReader, Protocol):
         `NodeContext.position` set to it, the source gives from there on the same items
         with the same watermarks as it would have given.
         """
+        ...
+
+
+@runtime_checkable
+class RetainingReader(RewindableReader, Protocol):
+    """The running half of a source that keeps what it gave until no checkpoint needs it."""
+
+    async def release(self, position: Position) -> None:
+        """Forget what lies before a position, that of the oldest checkpoint that is kept."""
         ...
 
 

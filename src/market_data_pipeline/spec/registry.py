@@ -35,6 +35,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
     {
         "source": {
             "chaos": ("source.chaos", "ChaosSource"),
+            "journal": ("source.journal", "JournalSource"),
             "memory": ("source.memory", "MemorySource"),
             "provider": ("adapters.provider_source", "ProviderSource"),
             "replay": ("source.replay", "ReplaySource"),
