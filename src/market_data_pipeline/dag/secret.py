@@ -81,6 +81,6 @@ def _secret(value: object) -> Secret:
 
 
 SecretText: TypeAlias = Annotated[
-    Secret, BeforeValidator(_secret), WithJsonSchema({"type": "string", "writeOnly": True})
+    Secret | str, BeforeValidator(_secret), WithJsonSchema({"type": "string", "writeOnly": True})
 ]
-"""A setting that is a `Secret`; given as text."""
+"""A setting that is kept as a `Secret` and given as text."""

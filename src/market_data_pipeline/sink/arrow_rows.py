@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-__all__ = ("ArrowRows", "Prices")
+__all__ = ("ArrowRows", "Prices", "check_columns")
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
@@ -97,13 +97,7 @@ class ArrowRows:
         Raises:
             SchemaError: If there is one.
         """
-        for batch in batches:
-            if batch.schema is not self.source and batch.schema != self.source:
-                msg = (
-                    f"rows with columns {_names(batch.schema)} cannot follow "
-                    f"rows with columns {_names(self.source)} in one output"
-                )
-                raise SchemaError(msg)
+        check_columns(self.source, batches)
 
     def _array(self, field: Field, batches: Sequence[Batch]) -> pa.Array:
         parts = [batch.columns[field.name] for batch in batches]
@@ -140,6 +134,21 @@ class ArrowRows:
         words[:, 0] = values
         words[:, 1] = values >> 63
         return _array(pa.decimal128(_DECIMAL_DIGITS, field.scale), words, missing)
+
+
+def check_columns(schema: Schema, batches: Sequence[Batch]) -> None:
+    """Refuse batches with other columns than these.
+
+    Raises:
+        SchemaError: If there is one.
+    """
+    for batch in batches:
+        if batch.schema is not schema and batch.schema != schema:
+            msg = (
+                f"rows with columns {_names(batch.schema)} cannot follow "
+                f"rows with columns {_names(schema)} in one output"
+            )
+            raise SchemaError(msg)
 
 
 def _names(schema: Schema) -> str:

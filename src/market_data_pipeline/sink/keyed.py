@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ("check_key", "last_rows")
+__all__ = ("REVISION", "check_key", "last_rows", "lasting_rows", "revision_column")
+
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import ConfigError, SchemaError, nearest
-from market_data_pipeline.records import Schema
+from market_data_pipeline.records import UNDEFINED, Kind, Schema
+
+REVISION: Final = "revision"
+"""The column of bars that says how often they were given out otherwise before."""
 
 
 def check_key(key: tuple[str, ...], schema: Schema | None = None) -> None:
@@ -30,6 +36,13 @@ def check_key(key: tuple[str, ...], schema: Schema | None = None) -> None:
             raise SchemaError(msg)
 
 
+def revision_column(key: tuple[str, ...], schema: Schema) -> str | None:
+    """Return the column whose higher value wins among rows of one key; None if the last does."""
+    if not key or REVISION in key or REVISION not in schema:
+        return None
+    return REVISION if schema[REVISION].kind is Kind.INT else None
+
+
 def last_rows(table: pa.Table, key: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Return the positions of the rows that no other with the same key comes after."""
     place = "row number of its own"
@@ -39,3 +52,24 @@ def last_rows(table: pa.Table, key: tuple[str, ...]) -> npt.NDArray[np.int64]:
     last = numbered.group_by(list(key)).aggregate([(place, "max")])
     found = last.column(f"{place}_max").combine_chunks()
     return np.sort(np.frombuffer(found.buffers()[1], np.int64)[: len(found)])
+
+
+def lasting_rows(batch: Batch, key: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return the ascending positions of the rows that hold among those with the same key.
+
+    That is the one with the highest revision where there are revisions, and the last of
+    those; else the last.
+    """
+    arrays = {}
+    for name in key:
+        column = batch[name]
+        arrays[name] = column if isinstance(column, pa.Array) else pa.array(column)
+    table = pa.table(arrays)
+    revision = revision_column(key, batch.schema)
+    if revision is None:
+        return last_rows(table, key)
+    revisions: Any = batch[revision]
+    known = np.where(revisions == UNDEFINED, np.iinfo(np.int64).min, revisions)
+    order = np.argsort(known, kind="stable")
+    last = last_rows(table.take(pa.array(order)), key)
+    return np.sort(order[last])

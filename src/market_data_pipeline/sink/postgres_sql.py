@@ -1,7 +1,7 @@
 """SQL for PostgreSQL: tables made for rows, upserts by key, the ledger.
 
 Names are `psycopg.sql.Identifier`s, so they are names whatever is in them. Nothing here
-connects to a database.
+opens a connection.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ __all__ = (
     "TableName",
     "check_name",
     "column_types",
-    "create_index",
     "create_ledger",
     "create_table",
     "insert_values",
     "load_psycopg",
+    "lock_creation",
+    "oid_of",
     "type_of",
     "upsert",
 )
@@ -199,12 +200,6 @@ def create_table(
     return statement
 
 
-def create_index(table: TableName, columns: Sequence[str]) -> Composed:
-    """Return the statement that indexes a table; the index has a name made by the server."""
-    statement: Composed = _sql().SQL("CREATE INDEX ON {} ({})").format(table.sql, _names(columns))
-    return statement
-
-
 def _names(names: Sequence[str]) -> Composable:
     sql = _sql()
     joined: Composable = sql.SQL(", ").join(sql.Identifier(name) for name in names)
@@ -295,3 +290,19 @@ def create_ledger(table: TableName) -> Composed:
         .format(table.sql)
     )
     return statement
+
+
+def oid_of(connection: Any, table: TableName) -> int | None:
+    """Return the number of a table in the database, None if it is not there."""
+    text = table.sql.as_string(connection)
+    (found,) = connection.execute("SELECT to_regclass(%s)::oid", (text,)).fetchone()
+    oid: int | None = found
+    return oid
+
+
+def lock_creation(connection: Any, table: TableName) -> None:
+    """Keep others from making a table of this name until the end of the transaction.
+
+    Two that make the same one at once would both find nothing there.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"mdp {table}",))

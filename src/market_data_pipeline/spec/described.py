@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from market_data_pipeline.dag.component import default_of
 from market_data_pipeline.dag.nodes import SourceNode
+from market_data_pipeline.dag.secret import Secret
 from market_data_pipeline.durations import Duration, SignedDuration
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.spec import registry
@@ -38,6 +39,7 @@ _WORDS: Final[dict[Any, str]] = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    Secret: "text",
     type(None): "null",
     Any: "anything",
     object: "anything",

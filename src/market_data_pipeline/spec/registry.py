@@ -68,6 +68,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "jsonl": ("sink.jsonl", "JsonlSink"),
             "memory": ("sink.memory", "MemorySink"),
             "parquet": ("sink.parquet", "ParquetSink"),
+            "postgres": ("sink.postgres", "PostgresSink"),
         },
     }
 )

@@ -25,9 +25,10 @@ class _Keeper:
 
 def test_secret_is_in_no_text() -> None:
     """Neither the component nor the setting shows it, whichever way it is made text."""
-    keeper = _Keeper("hunter2")  # type: ignore[arg-type]
+    keeper = _Keeper("hunter2")
     shown = f"{keeper} {keeper!r} {keeper.password} {keeper.password!r} %s" % keeper.password
     assert "hunter2" not in shown
+    assert isinstance(keeper.password, Secret)
     assert keeper.password.reveal() == "hunter2"
 
 
@@ -65,6 +66,6 @@ def test_secret_is_not_pickled() -> None:
 
 def test_equal_secrets_are_equal_settings() -> None:
     """Components are compared by their settings."""
-    assert _Keeper("a") == _Keeper("a") != _Keeper("b")  # type: ignore[arg-type]
+    assert _Keeper("a") == _Keeper("a") != _Keeper("b")
     assert hash(Secret("a")) == hash(Secret("a"))
     assert not Secret("")
