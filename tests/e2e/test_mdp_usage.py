@@ -171,3 +171,38 @@ def test_doctor_fails_where_kernels_cannot_be_kept(
     shown = mdp("doctor")
     assert shown.code == 1
     assert "NUMBA_CACHE_DIR" in shown.out
+
+
+def test_the_package_runs_as_the_command() -> None:
+    """`python -m market_data_pipeline` is `mdp`, where scripts are not on the path."""
+    found = subprocess.run(
+        [sys.executable, "-m", "market_data_pipeline", "brs"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "did you mean `bars`?" in found.stderr
+
+
+def test_a_folder_as_input_is_another_command_line(mdp: Mdp, tmp_path: Path) -> None:
+    """It says what to write instead."""
+    (tmp_path / "ticks").mkdir()
+    shown = mdp("bars ticks --every 1s -o bars.parquet")
+    assert shown.code == 2
+    assert "ticks: this is a directory; name a file in it, or a pattern" in shown.err
+
+
+def test_a_component_is_listed_by_its_name_alone(mdp: Mdp) -> None:
+    """Its kind need not be known; a typo is answered with what was meant."""
+    assert mdp("list bars").out == mdp("list operator bars").out
+    assert mdp("list parquet").out == mdp("list sinks parquet").out
+    shown = mdp("list barz")
+    assert shown.code == 2
+    assert "`barz` is neither a kind nor a component; did you mean `bars`?" in shown.err
+    shown = mdp("list sink bars")
+    assert shown.code == 2
+    assert "it is an operator" in shown.err
+    shown = mdp("list operatr bars")
+    assert shown.code == 2
+    assert "`operatr` is no kind; did you mean `operators`?" in shown.err

@@ -10,53 +10,75 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 import click
 
 from market_data_pipeline.cli.output import format_table, print_json
+from market_data_pipeline.errors import nearest
 
 if TYPE_CHECKING:
     from market_data_pipeline.spec.described import ComponentInfo
 
 _KINDS: Final = ("sources", "operators", "sinks")
+_KIND_WORDS: Final = ", ".join(f"`{kind}`" for kind in _KINDS)
 _WIDTH: Final = 88
 
 _EPILOG = """\b
 Examples:
   mdp list operators
+  mdp list parquet
   mdp list sinks parquet
   mdp list --json
 """
 
 
-class _KindChoice(click.Choice[str]):
-    """A kind in the plural, as it is listed, or in the singular, as files have it."""
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        plural = f"{value}s"
-        return super().convert(plural if plural in _KINDS else value, param, ctx)
-
-
 @click.command(epilog=_EPILOG, short_help="List the sources, operators and sinks there are.")
-@click.argument("kind", type=_KindChoice(_KINDS), required=False)
+@click.argument("kind", metavar="[KIND|NAME]", required=False)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(kind: str | None, name: str | None, as_json: bool) -> None:  # noqa: FBT001
     """List the sources, operators and sinks there are, or describe the one called NAME.
 
-    These are the words a pipeline file may use: `source: replay`, `operator: bars`.
+    These are the words a pipeline file may use: `source: replay`, `operator: bars`. KIND is
+    `sources`, `operators` or `sinks`.
     """
     from market_data_pipeline.spec.described import describe, describe_all
 
-    if kind is not None and name is not None:
-        info = describe(_singular(kind), name)
+    kinds, name = _asked(kind, name)
+    if name is not None:
+        infos = [describe(_singular(one), name) for one in kinds]
         if as_json:
-            print_json(info.to_dict())
+            print_json(infos[0].to_dict())
         else:
-            click.echo(_description(info))
+            click.echo("\n\n".join(map(_description, infos)))
         return
-    found = {k: describe_all(_singular(k)) for k in ([kind] if kind else _KINDS)}
+    found = {k: describe_all(_singular(k)) for k in kinds}
     if as_json:
         print_json({k: [info.to_dict() for info in infos] for k, infos in found.items()})
         return
     click.echo("\n\n".join(_listing(k, infos) for k, infos in found.items()))
-    click.echo("\nsettings of one: mdp list KIND NAME")
+    click.echo("\nsettings of one: mdp list NAME")
+
+
+def _asked(kind: str | None, name: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the kinds that are meant, and the name of the component to describe.
+
+    Raises:
+        click.UsageError: If the first word is neither a kind nor a component.
+    """
+    from market_data_pipeline.spec.registry import names
+
+    if kind is None:
+        return _KINDS, None
+    for plural in _KINDS:
+        if kind in {plural, plural.removesuffix("s")}:
+            return (plural,), name
+    if name is None:
+        found = tuple(plural for plural in _KINDS if kind in names(_singular(plural)))
+        if found:
+            return found, kind
+    if name is not None:
+        msg = f"`{kind}` is no kind{nearest(kind, _KINDS)} (kinds: {_KIND_WORDS})"
+        raise click.UsageError(msg)
+    known = [*_KINDS, *(word for plural in _KINDS for word in names(_singular(plural)))]
+    msg = f"`{kind}` is neither a kind nor a component{nearest(kind, known)}"
+    raise click.UsageError(f"{msg} (kinds: {_KIND_WORDS})")
 
 
 def _singular(kind: str) -> Literal["source", "operator", "sink"]:

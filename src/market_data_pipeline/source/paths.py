@@ -8,7 +8,7 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from market_data_pipeline.errors import InputError, MissingInputError
+from market_data_pipeline.errors import MissingInputError
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
@@ -18,15 +18,14 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     for any number of directories, `~` for the home directory.
 
     Raises:
-        MissingInputError: If a path or pattern names no file.
-        InputError: If a path is a directory.
+        MissingInputError: If a path or pattern names no file, or is a directory.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
             msg = "this is a directory; name a file in it, or a pattern as `*.parquet`"
-            raise InputError(msg, place=pattern)
+            raise MissingInputError(msg, place=pattern)
         matches = [path] if path.exists() else _matches(str(path))
         if not matches:
             what = "no file matches this pattern" if glob.has_magic(pattern) else "no such file"
