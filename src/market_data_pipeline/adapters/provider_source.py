@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Protocol, TypeAlias
 
 from pydantic import Field, WithJsonSchema
 
+from market_data_pipeline.adapters.core_records import length_of
 from market_data_pipeline.adapters.provider_calls import (
     NamedInstrument,
     ProviderStream,
@@ -195,14 +196,10 @@ class ProviderSource:
         return self.provider if isinstance(self.provider, str) else provider_name(self.provider)
 
     def _length_ns(self) -> int:
-        text = self.resolution
-        # Core's own words: a minute is `1m`, a week `1w`; a month has no length.
-        if text.endswith("M"):
-            msg = f"`resolution` must have a fixed length, was `{text}`"
+        if self.resolution.endswith("M"):
+            msg = f"`resolution` must have a fixed length, was `{self.resolution}`"
             raise ConfigError(msg, parameter="resolution")
-        if text.endswith("w") and text[:-1].isdigit():
-            text = f"{int(text[:-1]) * 7}d"
-        length = duration_ns(text)
+        length = length_of(self.resolution)
         if not length:
             msg = f"`resolution` must be longer than nothing, was `{self.resolution}`"
             raise ConfigError(msg, parameter="resolution")
