@@ -7,7 +7,7 @@ __all__ = ("PipelineCollector", "exposition", "observe", "serve_metrics")
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -28,6 +28,9 @@ from market_data_pipeline.telemetry.readings import JobStatusLike, Observer, Run
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
+_collectors: Final[dict[CollectorRegistry, PipelineCollector]] = {}
+_one_at_a_time: Final = threading.Lock()
+
 
 class PipelineCollector(Collector):
     """Reads the figures of pipelines each time Prometheus asks.
@@ -36,28 +39,31 @@ class PipelineCollector(Collector):
     Labels are the key of the pipeline, the names of its nodes and edges, and reasons.
 
     Args:
-        jobs: A run, a `PipelineRuntime`, or a function that returns statuses of pipelines.
-        clock: Time outside the data; the machine's by default.
         with_0_8: Whether to expose the metrics by the names of version 0.8 as well.
     """
 
-    def __init__(
-        self,
-        jobs: RunLike | Callable[[], Sequence[JobStatusLike]],
-        *,
-        clock: Clock | None = None,
-        with_0_8: bool = True,
-    ) -> None:
-        self._observer = Observer(jobs, clock=clock)
+    def __init__(self, *, with_0_8: bool = True) -> None:
+        self._observers: list[Observer] = []
         self._metrics = (*METRICS, *METRICS_0_8) if with_0_8 else METRICS
         self._one_at_a_time = threading.Lock()
+
+    def add(self, observer: Observer) -> None:
+        """Expose what an observer sees, too. Of two pipelines of a key the later is shown."""
+        with self._one_at_a_time:
+            self._observers.append(observer)
+
+    def remove(self, observer: Observer) -> bool:
+        """Expose it no more; tell whether nothing is left to expose."""
+        with self._one_at_a_time:
+            self._observers.remove(observer)
+            return not self._observers
 
     def collect(self) -> Iterator[Metric]:
         """Look at the pipelines, and return what was seen."""
         with self._one_at_a_time:
-            readings = self._observer.look()
+            seen = {reading.key: reading for o in self._observers for reading in o.look()}
         for metric in self._metrics:
-            yield _family(metric, metric.points(readings))
+            yield _family(metric, metric.points(seen.values()))
 
     def describe(self) -> Iterable[Metric]:
         """Return the names, so that no other collector of a registry may take them."""
@@ -86,27 +92,29 @@ def observe(
     *,
     registry: CollectorRegistry = REGISTRY,
     clock: Clock | None = None,
-) -> Iterator[PipelineCollector]:
+) -> Iterator[None]:
     """Have pipelines exposed by a registry while the context lasts.
 
     Args:
         jobs: A run, a `PipelineRuntime`, or a function that returns statuses of pipelines.
         registry: Which; by default the one of the process, which everybody serves.
         clock: Time outside the data; the machine's by default.
-
-    Raises:
-        ConfigError: If the registry exposes others already.
     """
-    collector = PipelineCollector(jobs, clock=clock)
+    observer = Observer(jobs, clock=clock)
+    with _one_at_a_time:
+        collector = _collectors.get(registry)
+        if collector is None:
+            collector = PipelineCollector()
+            registry.register(collector)
+            _collectors[registry] = collector
+        collector.add(observer)
     try:
-        registry.register(collector)
-    except ValueError as err:
-        msg = "the registry exposes pipelines already; give one runtime, or another registry"
-        raise ConfigError(msg) from err
-    try:
-        yield collector
+        yield
     finally:
-        registry.unregister(collector)
+        with _one_at_a_time:
+            if collector.remove(observer):
+                registry.unregister(collector)
+                del _collectors[registry]
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:

@@ -19,6 +19,7 @@ from market_data_pipeline.telemetry.metric import Metric, per_node
 from market_data_pipeline.telemetry.metrics import METRICS
 from market_data_pipeline.telemetry.metrics_0_8 import METRICS_0_8
 from market_data_pipeline.telemetry.prometheus import exposition, observe, serve_metrics
+from market_data_pipeline.telemetry.readings import Observer
 from support.nodes import UNIT, RecordingSink, ScriptedSource
 
 _LABELS = {"pipeline", "node", "edge", "reason", "le"}
@@ -163,24 +164,19 @@ def test_metric_names_are_used_once() -> None:
 def test_values_that_are_no_numbers_are_left_out() -> None:
     """NaN would poison every sum it enters."""
     metric = per_node("x", "gauge", "X.", lambda _: float("nan"))
-    run = _run()
-    registry = CollectorRegistry()
-    with observe(run, registry=registry) as collector:
-        collector._metrics = (metric,)
-        assert "x" not in _values(registry)
+    assert not list(metric.points(Observer(_run()).look()))
 
 
-def test_second_observer_of_a_registry_is_refused_in_words() -> None:
-    """One process has one page."""
+def test_observers_of_a_registry_share_one_page() -> None:
+    """One process has one page, whoever runs pipelines in it; names stay free afterwards."""
     registry = CollectorRegistry()
-    with observe(_run(), registry=registry):
-        with (
-            pytest.raises(ConfigError, match="exposes pipelines already"),
-            observe(_run(), registry=registry),
-        ):
-            pass
-        assert "mdp_pipeline_up" in _values(registry)
-    with observe(_run(), registry=registry):
+    with observe(_run("a"), registry=registry):
+        with observe(_run("b"), registry=registry), observe(_run("b"), registry=registry):
+            shown = [labels["pipeline"] for labels, _ in _values(registry)["mdp_pipeline_up"]]
+            assert shown == ["a", "b"]
+        assert len(_values(registry)["mdp_pipeline_up"]) == 1
+    assert not _values(registry)
+    with observe(_run("a"), registry=registry):
         assert "mdp_pipeline_up" in _values(registry)
 
 
