@@ -6,6 +6,7 @@ __all__ = ("execute", "interruption", "result_dict")
 
 from typing import TYPE_CHECKING, Any
 
+from market_data_pipeline.cli.metrics_page import serving
 from market_data_pipeline.cli.output import format_time
 from market_data_pipeline.cli.progress import watching
 
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from market_data_pipeline.dag.results import RunResult
 
 
-def execute(dag: Dag) -> tuple[RunResult, int | None]:
+def execute(dag: Dag, *, metrics: tuple[str, int] | None = None) -> tuple[RunResult, int | None]:
     """Run a graph, showing its progress on a terminal.
+
+    Args:
+        dag: The graph.
+        metrics: Host and port where to serve its metrics meanwhile; None for nowhere.
 
     Returns:
         The result, and up to which event time the sources were read.
@@ -26,7 +31,7 @@ def execute(dag: Dag) -> tuple[RunResult, int | None]:
     """
     from market_data_pipeline.running import run
 
-    with watching() as watch:
+    with watching() as watch, serving(watch, metrics):
         result = run(dag, progress=watch)
     return result, watch.covered
 

@@ -26,10 +26,12 @@ class RunWatch:
     Attributes:
         covered: Up to which event time the sources were read; None if nowhere. Bars up
             to here are whole even if the run was interrupted.
+        run: The run, None before it has begun.
     """
 
     def __init__(self, display: Any = None) -> None:
         self.covered: int | None = None
+        self.run: Run | None = None
         self._watermark: int | None = None
         self._display = display
         self._task = None if display is None else _task(display)
@@ -37,6 +39,7 @@ class RunWatch:
 
     def __call__(self, run: Run) -> None:
         """Take a look at the run."""
+        self.run = run
         mark = run.watermark()
         if mark is not None and mark < _TIME_MAX:
             self._watermark = mark
@@ -47,6 +50,10 @@ class RunWatch:
             click.echo(note, err=True)
         if self._display is not None:
             self._show(run)
+
+    def runs(self) -> list[Run]:
+        """Return the run, once it has begun."""
+        return [] if self.run is None else [self.run]
 
     def _show(self, run: Run) -> None:
         fraction = run.fraction()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from market_data_pipeline.cli.codes import INTERRUPTED
+from market_data_pipeline.cli.metrics_page import TOKEN_VARIABLE, address
 from market_data_pipeline.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Exit codes:
 Examples:
   mdp run pipeline.yaml
   mdp run pipeline.yaml --set bars.every=1min --set 'ticks.path=data/*.csv' --json
+  mdp run pipeline.yaml --metrics 9464
 """
 
 
@@ -39,6 +41,15 @@ Examples:
     metavar="NODE.KEY=VALUE",
     help="Replace a setting; may be given several times.",
 )
+@click.option(
+    "--metrics",
+    type=address,
+    metavar="[HOST:]PORT",
+    help=(
+        "Serve /metrics for Prometheus while it runs. Where others can reach the address, "
+        f"clients must bring the token in {TOKEN_VARIABLE}."
+    ),
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and show the graph; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on the last line.")
 @click.pass_context
@@ -46,6 +57,7 @@ def command(
     ctx: click.Context,
     file: Path,
     overrides: tuple[str, ...],
+    metrics: tuple[str, int] | None,
     dry_run: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
@@ -58,7 +70,7 @@ def command(
     if dry_run:
         _dry_run(dag, as_json=as_json)
         return
-    result, covered = execute(dag)
+    result, covered = execute(dag, metrics=metrics)
     if as_json:
         print_json({"name": dag.name, **result_dict(result, covered)})
     else:

@@ -15,6 +15,7 @@ from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.errors import MissingDependencyError
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.settings import ServerSettings
+from market_data_pipeline.telemetry.prometheus import observe
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -62,13 +63,14 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(live.run())
-            try:
-                yield
-            finally:
-                live.close()
-                task.cancel()
+        with observe(runtime, clock=clock):
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(live.run())
+                try:
+                    yield
+                finally:
+                    live.close()
+                    task.cancel()
 
     app = FastAPI(
         title="market_data_pipeline",

@@ -8,9 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.answers import HttpError
+from market_data_pipeline.telemetry.prometheus import exposition
 
 
 def health_routes(runtime: PipelineRuntime) -> APIRouter:
@@ -37,9 +39,6 @@ def health_routes(runtime: PipelineRuntime) -> APIRouter:
     async def metrics() -> Response:
         if not runtime.health().ready:
             raise HttpError(503, "the runtime is not started")
-        from prometheus_client import REGISTRY
-        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

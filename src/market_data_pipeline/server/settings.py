@@ -4,12 +4,12 @@ from __future__ import annotations
 
 __all__ = ("DEFAULT_PORT", "ServerSettings", "is_loopback")
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.telemetry.http import is_loopback
 
 DEFAULT_PORT: Final = 8083
 
@@ -82,16 +82,6 @@ class ServerSettings:
             if not 0 < getattr(self, name) < float("inf"):
                 msg = f"`{name}` must be positive and finite, was {getattr(self, name)}"
                 raise ConfigError(msg, parameter=name)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_strong(token: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ("PipelineCollector", "exposition", "observe", "serve_metrics")
+__all__ = ("PipelineCollector", "exposition", "observe")
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -19,14 +19,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from market_data_pipeline.clock import Clock
-from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.telemetry import metric as own
 from market_data_pipeline.telemetry.metrics import METRICS
 from market_data_pipeline.telemetry.metrics_0_8 import METRICS_0_8
-from market_data_pipeline.telemetry.readings import JobStatusLike, Observer, RunLike
-
-if TYPE_CHECKING:
-    from wsgiref.simple_server import WSGIServer
+from market_data_pipeline.telemetry.readings import Observable, Observer
 
 _collectors: Final[dict[CollectorRegistry, PipelineCollector]] = {}
 _one_at_a_time: Final = threading.Lock()
@@ -88,7 +84,7 @@ def _family(metric: own.Metric, points: Iterable[own.Point]) -> Metric:
 
 @contextmanager
 def observe(
-    jobs: RunLike | Callable[[], Sequence[JobStatusLike]],
+    jobs: Observable,
     *,
     registry: CollectorRegistry = REGISTRY,
     clock: Clock | None = None,
@@ -96,7 +92,7 @@ def observe(
     """Have pipelines exposed by a registry while the context lasts.
 
     Args:
-        jobs: A run, a `PipelineRuntime`, or a function that returns statuses of pipelines.
+        jobs: A run, a `PipelineRuntime`, or a function that returns some.
         registry: Which; by default the one of the process, which everybody serves.
         clock: Time outside the data; the machine's by default.
     """
@@ -120,35 +116,3 @@ def observe(
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
     """Return what `/metrics` answers, in Prometheus' text format."""
     return generate_latest(registry)
-
-
-@contextmanager
-def serve_metrics(
-    port: int, host: str = "127.0.0.1", *, registry: CollectorRegistry = REGISTRY
-) -> Iterator[int]:
-    """Serve a registry over HTTP from a thread while the context lasts; give the port.
-
-    Args:
-        port: Where to listen; 0 for a free one.
-        host: On which address; only this machine can reach the default.
-        registry: What to serve.
-
-    Raises:
-        ConfigError: If the address cannot be had.
-    """
-    from prometheus_client import start_http_server
-
-    try:
-        started: Any = start_http_server(port, host, registry)
-    except (OSError, OverflowError) as err:
-        msg = f"cannot serve metrics on {host}:{port}: {getattr(err, 'strerror', None) or err}"
-        raise ConfigError(msg) from err
-    server: WSGIServer
-    thread: threading.Thread
-    server, thread = started
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

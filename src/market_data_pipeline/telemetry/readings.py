@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ("JobReading", "JobStatusLike", "JobsLike", "Observer", "RunLike")
+__all__ = ("JobReading", "JobStatusLike", "JobsLike", "Observer", "Observable")
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.edges import ChannelStatistics
@@ -39,6 +39,7 @@ class JobStatusLike(Protocol):
         ...
 
 
+@runtime_checkable
 class JobsLike(Protocol):
     """Whoever runs pipelines: a `PipelineRuntime`."""
 
@@ -47,8 +48,8 @@ class JobsLike(Protocol):
         ...
 
 
-RunLike: TypeAlias = Run | JobsLike
-"""What can be observed: one run, or a runtime with many."""
+Observable: TypeAlias = Run | JobsLike | Callable[[], Sequence[Run | JobStatusLike]]
+"""What can be observed: a run, a runtime with many, or a function that returns some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +90,11 @@ class Observer:
     May be asked from any thread, by one at a time.
 
     Args:
-        jobs: A run, a runtime, or a function that returns statuses of pipelines.
+        jobs: A run, a runtime, or a function that returns runs or statuses of pipelines.
         clock: Time outside the data; the machine's by default.
     """
 
-    def __init__(
-        self,
-        jobs: RunLike | Callable[[], Sequence[JobStatusLike]],
-        *,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, jobs: Observable, *, clock: Clock | None = None) -> None:
         self._jobs = jobs
         self._clock = clock or SystemClock()
         self._windows: dict[str, tuple[Run, ScalingWindow]] = {}
@@ -117,11 +113,15 @@ class Observer:
 
     def _listed(self) -> list[tuple[str, str, Run]]:
         jobs = self._jobs
-        if isinstance(jobs, Run):
-            state = "finished" if jobs.phase == "ended" else jobs.phase
-            return [(jobs.dag.name, state, jobs)]
-        statuses = jobs() if callable(jobs) else jobs.list()
-        return [(s.key, s.state, s.run) for s in statuses if s.run is not None]
+        several = jobs.list if isinstance(jobs, JobsLike) else jobs
+        listed: list[tuple[str, str, Run]] = []
+        for item in several() if callable(several) else [several]:
+            if isinstance(item, Run):
+                state = "finished" if item.phase == "ended" else item.phase
+                listed.append((item.dag.name, state, item))
+            elif item.run is not None:
+                listed.append((item.key, item.state, item.run))
+        return listed
 
     def _read(self, key: str, state: str, run: Run) -> JobReading:
         known = self._windows.get(key)

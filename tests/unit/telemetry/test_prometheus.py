@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import urllib.request
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import market_data_pipeline as mdp
 from market_data_pipeline.dag.runtime import Run
-from market_data_pipeline.errors import ConfigError, NodeError
+from market_data_pipeline.errors import NodeError
 from market_data_pipeline.telemetry.metric import Metric, per_node
 from market_data_pipeline.telemetry.metrics import METRICS
 from market_data_pipeline.telemetry.metrics_0_8 import METRICS_0_8
-from market_data_pipeline.telemetry.prometheus import exposition, observe, serve_metrics
+from market_data_pipeline.telemetry.prometheus import exposition, observe
 from market_data_pipeline.telemetry.readings import Observer
 from support.nodes import UNIT, RecordingSink, ScriptedSource
 
@@ -221,19 +220,3 @@ def test_threads_may_scrape_while_it_runs() -> None:
         fallen = {key for key, value in before.items() if after.get(key, 0) < value}
         assert not fallen
     result.ledger.check()
-
-
-def test_page_is_served_on_loopback_while_the_context_lasts() -> None:
-    """The figures can be had over HTTP, and the port is free again afterwards."""
-    registry = CollectorRegistry()
-    with observe(_run(), registry=registry), serve_metrics(0, registry=registry) as port:
-        address = f"http://127.0.0.1:{port}/metrics"
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            assert b"mdp_pipeline_up" in answer.read()
-        with (
-            pytest.raises(ConfigError, match=f"cannot serve metrics on 127.0.0.1:{port}"),
-            serve_metrics(port, registry=registry),
-        ):
-            pass
-    with serve_metrics(port, registry=registry):
-        pass
