@@ -6,16 +6,16 @@ import re
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from e2e.conftest import Shown
 from support.running_mdp import metrics_of, running
 
 _TOKEN = "a-token-of-twenty-signs"  # noqa: S105 - it is the test's own
 _READ = re.compile(r'^mdp_node_rows_in_total\{node="ticks",pipeline="live"\} (\S+)$', re.MULTILINE)
 
-Mdp = Callable[[str], Shown]
+Mdp = Callable[[str], Any]
 
 
 def _rows_read(page: str) -> float:
