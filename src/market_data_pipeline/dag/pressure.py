@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ("Pressure", "PressureLevel", "PressureWriter", "ThrottledReader")
+__all__ = (
+    "Pressure",
+    "PressureLevel",
+    "PressurePublisher",
+    "PressureWriter",
+    "ThrottledReader",
+)
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -45,6 +52,19 @@ class PressureWriter(Protocol):
 
     def pressure(self) -> Pressure:
         """Return how full it is now. Called at any time; never waits."""
+        ...
+
+
+@runtime_checkable
+class PressurePublisher(Protocol):
+    """What the running half of a sink has besides if it is told when its pressure changes."""
+
+    def on_pressure(self, listener: Callable[[Pressure], None] | None) -> None:
+        """Call a function whenever the pressure changes, from any thread; None to stop.
+
+        The function never waits. What it is told may be worse than `pressure` says at the
+        same time, and counts as much.
+        """
         ...
 
 

@@ -50,7 +50,12 @@ from market_data_pipeline.dag.nodes import (
     TransformNode,
 )
 from market_data_pipeline.dag.observing import Reading, figures_of
-from market_data_pipeline.dag.pressure import Pressure, PressureWriter
+from market_data_pipeline.dag.pressure import (
+    Pressure,
+    PressurePublisher,
+    PressureWriter,
+    ThrottledReader,
+)
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.errors import NodeError
 from market_data_pipeline.records import Schema
@@ -96,13 +101,11 @@ class Run:
     Attributes:
         dag: The graph.
         interrupted: True once `stop` was called.
-        is_open: True once all nodes are open and rows may flow.
     """
 
     def __init__(self, dag: Dag, *, clock: Clock | None = None) -> None:
         self.dag = dag
         self.interrupted = False
-        self.is_open = False
         self._clock = clock or SystemClock()
         self._symbols = SymbolTable()
         self._accounts = {node.name: Account(node.name) for node in dag.order()}
@@ -194,6 +197,22 @@ class Run:
             if isinstance(sink.writer, PressureWriter)
         }
 
+    def publishers(self) -> dict[str, PressurePublisher]:
+        """Return the sinks that say themselves when their pressure changes."""
+        return {
+            sink.node.name: sink.writer
+            for sink in self._sinks
+            if isinstance(sink.writer, PressurePublisher)
+        }
+
+    def throttled(self) -> dict[str, ThrottledReader]:
+        """Return the sources whose providers can be slowed down."""
+        return {
+            source.node.name: source.reader
+            for source in self._sources
+            if isinstance(source.reader, ThrottledReader)
+        }
+
     def nodes(self) -> dict[str, NodeFigures]:
         """Return what is known of the nodes now, in the order of the graph.
 
@@ -255,7 +274,6 @@ class Run:
                 node.component.check()
         try:
             await self._open()
-            self.is_open = True
             self._phase = "running"
             with short_passes():
                 await self._flow(progress)

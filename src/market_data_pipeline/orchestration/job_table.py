@@ -174,7 +174,7 @@ class JobTable:
 
     def _status(self, entry: _Entry) -> JobStatus:
         plan, state = entry.plan, entry.state
-        if state == "starting" and entry.run.is_open:
+        if state == "starting" and entry.run.phase != "starting":
             self._set(entry, "running")
         return JobStatus(
             plan.key,

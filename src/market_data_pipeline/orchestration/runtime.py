@@ -11,9 +11,18 @@ from typing import Literal, Self, TypeAlias
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.errors import JobError
+from market_data_pipeline.orchestration.coordinator import RateCoordinator
+from market_data_pipeline.orchestration.feedback import FeedbackLoop
 from market_data_pipeline.orchestration.intake import Job, plan_of
 from market_data_pipeline.orchestration.job_table import JobTable
-from market_data_pipeline.orchestration.jobs import JobState, JobStatus, RuntimeHealth
+from market_data_pipeline.orchestration.jobs import (
+    JobState,
+    JobStatus,
+    RuntimeHealth,
+    without_secrets,
+)
+from market_data_pipeline.orchestration.registry import SourceRegistry
+from market_data_pipeline.orchestration.service import PipelineService
 from market_data_pipeline.orchestration.settings import PipelineRuntimeSettings
 
 _Keys: TypeAlias = list[str]
@@ -29,6 +38,10 @@ class PipelineRuntime:
 
     Attributes:
         settings: Its settings.
+        registry: The sources it knows by name.
+        service: Its pipelines as version 0.8 sees them.
+        coordinator: The budgets of the providers; None if they are not coordinated.
+        feedback: The loop from the stores back to the providers; None if it is switched off.
     """
 
     def __init__(
@@ -43,12 +56,20 @@ class PipelineRuntime:
         self.settings = settings if settings is not None else PipelineRuntimeSettings()
         self._clock = clock or SystemClock()
         self._life: _Life = "new"
+        self.registry = SourceRegistry()
+        self.coordinator = self._make_coordinator()
+        self.feedback: FeedbackLoop | None = None
+        if self.coordinator is not None and self.settings.dag.feedback.enabled:
+            feedback = self.settings.dag.feedback
+            self.feedback = FeedbackLoop(self.coordinator, feedback, clock=self._clock)
         self._jobs = JobTable(
             most=self.settings.max_concurrent_pipelines,
             kept=self.settings.dag.finished_kept,
             drain_s=self.settings.dag.drain_timeout_s,
             clock=self._clock,
+            around=None if self.feedback is None else self.feedback.watch,
         )
+        self.service = PipelineService(self.settings.pipeline, jobs=self._jobs)
 
     @property
     def _initialized(self) -> bool:
@@ -57,11 +78,12 @@ class PipelineRuntime:
     async def initialize(self) -> None:
         """Get ready to run pipelines; does nothing if it is."""
         self._life = "open"
+        await self.service.start()
 
     async def shutdown(self) -> None:
         """Stop every pipeline and let it drain; does nothing if it is shut down."""
         self._life = "shut"
-        await self._jobs.stop([status.key for status in self._jobs.statuses()])
+        await self.service.stop()
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -150,6 +172,9 @@ class PipelineRuntime:
             for status in statuses
             if status.state == "failed"
         ]
+        if self.feedback is not None and self.feedback.failure is not None:
+            failure = without_secrets(str(self.feedback.failure))
+            problems.append(f"the loop from the stores to the providers failed: {failure}")
         if self._life == "new":
             problems.append("the runtime is not initialized")
         elif self._life == "shut":
@@ -188,6 +213,24 @@ class PipelineRuntime:
     async def stop_pipeline(self, key: str) -> None:
         """Stop a pipeline and let it drain; as `stop`."""
         await self.stop(key)
+
+    def _make_coordinator(self) -> RateCoordinator | None:
+        settings = self.settings
+        if not (settings.orchestration_enabled and settings.enable_rate_coordination):
+            return None
+        coordinator = RateCoordinator(clock=self._clock)
+        for name, provider in settings.providers.items():
+            threshold, timeout = provider.breaker_threshold, provider.breaker_timeout
+            coordinator.register_provider(
+                name,
+                provider.capacity,
+                provider.refill_rate,
+                provider.cooldown_sec,
+                settings.circuit_breaker_threshold if threshold is None else threshold,
+                settings.circuit_breaker_timeout_sec if timeout is None else timeout,
+                cooldowns=provider.cooldowns,
+            )
+        return coordinator
 
     async def _open(self, key: str | None) -> None:
         if self._life == "shut":

@@ -88,9 +88,10 @@ class FeedbackSettings(_Settings):
     commit_soft_s: Positive | None = None
     """Seconds of a commit at which a sink asks for less; None to look at the queue alone."""
     increase: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """What is added to the scale a second while all is well."""
+    """What is added a second while all is well, as a share of what was last too much; twice
+    as much after each `settle_s`."""
     decrease: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    """What the scale is multiplied by when a sink asks for less."""
+    """What the scale is multiplied by when a sink asks for less and tells not what it serves."""
     settle_s: Positive = 1.0
     """Seconds after a decrease in which its effect is waited for before the next."""
     scale_min: Annotated[float, Field(gt=0, le=1)] = 0.001

@@ -24,7 +24,7 @@ from market_data_pipeline.records import Schema
 from market_data_pipeline.source.feed import Feed, Given
 from market_data_pipeline.source.file_set import FileSet
 from market_data_pipeline.source.formats import Format
-from market_data_pipeline.source.pacing import Pacer
+from market_data_pipeline.source.pacing import Pacer, check_provider
 from market_data_pipeline.source.paths import find_files
 from market_data_pipeline.source.progress import OnOutage
 from market_data_pipeline.source.read_ahead import ReadAhead
@@ -91,6 +91,8 @@ class ReplaySource:
         start: Event time of the first row to take, ISO 8601.
         end: Event time before which the last row to take lies, ISO 8601.
         speed: `max`, or how many seconds of event time pass in a second.
+        provider: The provider it stands for: the stores that it feeds can slow it down, as
+            they would the provider. Needs a finite `speed`.
         order: `merge` reads several files as one stream by event time; files that go on
             where the ones before them end are read after those, so it does not matter
             into how many files a recording is cut. `sequence` reads the files one after
@@ -112,6 +114,7 @@ class ReplaySource:
     start: Moment = None
     end: Moment = None
     speed: float | Literal["max"] = "max"
+    provider: str | None = None
     order: Literal["merge", "sequence"] = "merge"
     batch_rows: int = Field(default=65_536, ge=1)
     strict: bool = False
@@ -124,6 +127,7 @@ class ReplaySource:
         if self.speed != "max" and not 0 < self.speed < float("inf"):
             msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
             raise ConfigError(msg, parameter="speed")
+        check_provider(self.provider, self.speed)
         start, end = self._range()
         if start >= end:
             msg = f"`end` must be after `start` ({self.start}), was {self.end}"
@@ -199,7 +203,10 @@ class ReplaySource:
             on_outage=self.on_outage,
         )
         pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
-        return _ReplayReader(feed, pacer, context, {"files": known, "columns": columns})
+        reading = _ReplayReader(feed, pacer, context, {"files": known, "columns": columns})
+        if self.provider is not None:
+            reading.provider = self.provider
+        return reading
 
     def _check_later(self, paths: Sequence[Path], watermark: int) -> None:
         """Make sure that files which came since a checkpoint go on where it was taken."""
@@ -216,6 +223,8 @@ class ReplaySource:
 
 
 class _ReplayReader:
+    provider: str  # where there is one; without it no store can slow it down
+
     def __init__(
         self, feed: Feed, pacer: Pacer | None, context: NodeContext, input_: dict[str, Any]
     ) -> None:
@@ -244,6 +253,11 @@ class _ReplayReader:
             )
             raise CheckpointError(msg)
         return None
+
+    def throttle(self, scale: float) -> None:
+        """Let event time pass at this share of `speed`."""
+        if self._pacer is not None:
+            self._pacer.time.throttle(scale)
 
     def position(self) -> Position:
         """Return what was given, and of which files."""

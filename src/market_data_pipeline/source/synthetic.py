@@ -21,6 +21,7 @@ from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.records import QUOTE, TRADE, Schema
+from market_data_pipeline.source.pacing import EventTime, check_provider
 from market_data_pipeline.source.rewinding import Standing
 from market_data_pipeline.source.synthetic_market import Block, Market, MarketSettings
 
@@ -107,6 +108,8 @@ class SyntheticSource:
         gap: Rows in a row of the second most active symbol that are lost half way.
         out_of_order: The watermark is the newest event time less this.
         speed: `max`, or how many seconds of event time pass in a second.
+        provider: The provider it stands for: the stores that it feeds can slow it down, as
+            they would the provider. Needs a finite `speed`.
         batch_rows: Most rows in one batch.
     """
 
@@ -125,6 +128,7 @@ class SyntheticSource:
     gap: int = Field(default=0, ge=0)
     out_of_order: Duration = "1s"
     speed: float | Literal["max"] = "max"
+    provider: str | None = None
     batch_rows: int = Field(default=65_536, ge=1)
 
     type_name: ClassVar[str]
@@ -146,6 +150,7 @@ class SyntheticSource:
         if self.speed != "max" and not self.speed > 0:
             msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
             raise ConfigError(msg, parameter="speed")
+        check_provider(self.provider, self.speed)
         # Twice the mean length: gaps vary, and late rows look ahead.
         if _nanoseconds(self.start) + self.rows / self.rate * 2e9 > TIME_MAX:
             msg = f"`rate` must be higher for {self.rows} rows to fit into time, was {self.rate}"
@@ -229,7 +234,10 @@ class SyntheticReader:
 
     Attributes:
         schema: The columns somebody reads.
+        provider: The provider it stands for; absent where no store can slow it down.
     """
+
+    provider: str
 
     def __init__(self, source: SyntheticSource, context: NodeContext) -> None:
         schema = source.schema()
@@ -242,8 +250,11 @@ class SyntheticReader:
         self._codes = context.symbols.encode(source.names)
         self._bound = duration_ns(source.out_of_order)
         self._start_ns = _nanoseconds(source.start)
-        self._speed = None if source.speed == "max" else float(source.speed)
-        self._began: float | None = None
+        self._time = None
+        if source.speed != "max":
+            self._time = EventTime(context.clock, float(source.speed))
+        if source.provider is not None:
+            self.provider = source.provider
         self._batch: Batch | None = None
         self._newest = np.empty(0, np.int64)
         self._before = TIME_MIN
@@ -263,12 +274,17 @@ class SyntheticReader:
             if not self._next_block():
                 return None
         stop = min(len(self._newest), self._at + self._source.batch_rows)
-        if self._speed is not None:
-            stop = await self._due(stop, self._speed)
+        if self._time is not None:
+            stop = await self._due(stop, self._time)
         batch = self._cut(self._batch, stop)
         self._context.account.rows_in += len(batch)
         self._given += len(batch)
         return (("out", batch),)
+
+    def throttle(self, scale: float) -> None:
+        """Let event time pass at this share of `speed`."""
+        if self._time is not None:
+            self._time.throttle(scale)
 
     def position(self) -> Position:
         """Return how many rows were given."""
@@ -312,20 +328,13 @@ class SyntheticReader:
         progress = Progress(before, self._bound, int(self._newest[stop - 1]) - self._bound)
         return block.slice(start, stop).with_progress(progress)
 
-    async def _due(self, most: int, speed: float) -> int:
-        clock = self._context.clock
-        if self._began is None:
-            self._began = clock.monotonic()
-            if self._context.position is not None:
-                # What was given before has had its time.
-                self._start_ns = int(self._newest[self._at])
+    async def _due(self, most: int, time: EventTime) -> int:
         first = int(self._newest[self._at])
-        now = self._start_ns + round((clock.monotonic() - self._began) * speed * 1e9)
-        if now < first:
-            await clock.sleep((first - now) / speed / 1e9)
-            now = self._start_ns + round((clock.monotonic() - self._began) * speed * 1e9)
-        # A clock of floats may stop a hair before the moment.
-        due = np.searchsorted(self._newest[self._at : most], max(now, first), side="right")
+        if not time.is_started:
+            # What was given before a restart has had its time.
+            time.start(self._start_ns if self._context.position is None else first)
+        now = await time.until(first)
+        due = np.searchsorted(self._newest[self._at : most], now, side="right")
         return self._at + int(due)
 
 

@@ -1,0 +1,88 @@
+"""One sink, as the loop from the store back to the provider sees it."""
+
+from __future__ import annotations
+
+__all__ = ("SinkWatch",)
+
+from collections import deque
+from typing import Final
+
+from market_data_pipeline.dag.figures import NodeFigures
+from market_data_pipeline.dag.pressure import Pressure, PressureLevel
+from market_data_pipeline.orchestration.settings import FeedbackSettings
+from market_data_pipeline.orchestration.throttling import Reading, level_of
+
+_EVENT_HOLDS_S: Final = 5.0
+"""An event is believed this long; a store that died takes nothing back."""
+_WINDOW_S: Final = 1.0
+"""Over which it is measured what a sink serves: commits come in bursts."""
+_ROWS_MIN: Final = 10
+"""Of fewer rows nothing can be told."""
+
+
+class SinkWatch:
+    """Makes of figures, of what a sink tells and of its events what it asks for.
+
+    Attributes:
+        level: What it asked for at the last look.
+        saturation: Share of its capacity that was taken.
+        commit_s: Seconds its last commit took, None if unknown.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self.level = PressureLevel.OK
+        self.saturation = 0.0
+        self.commit_s: float | None = None
+        self._event: tuple[float, Pressure] | None = None
+        self._counts: deque[tuple[float, int, int]] = deque()
+
+    def told(self, pressure: Pressure, at_s: float) -> None:
+        """Take an event."""
+        self._event = (at_s, pressure)
+
+    def look(
+        self,
+        figures: NodeFigures,
+        pressure: Pressure | None,
+        at_s: float,
+        settings: FeedbackSettings,
+    ) -> tuple[PressureLevel, str, Reading]:
+        """Return what it asks for, why, and the figures it is told from.
+
+        Args:
+            figures: What the engine counts of it.
+            pressure: What it tells itself, None if it does not.
+            at_s: The time.
+            settings: The thresholds.
+        """
+        if self._event is not None and at_s - self._event[0] > _EVENT_HOLDS_S:
+            self._event = None
+        event = None if self._event is None else self._event[1]
+        # Figures of an event are as old as it is; its word holds until it takes it back.
+        now = pressure or event
+        self.saturation = figures.fill if now is None else max(figures.fill, now.saturation)
+        self.commit_s = None if now is None else now.commit_s
+        levels = [p.level for p in (pressure, event) if p is not None and p.level is not None]
+        reading = Reading(
+            self._node,
+            self.saturation,
+            self.commit_s,
+            max(levels, key=list(PressureLevel).index, default=None),
+            self._served(figures, at_s),
+        )
+        self.level, why = level_of(self.level, reading, settings)
+        return self.level, why, reading
+
+    def _served(self, figures: NodeFigures, at_s: float) -> float | None:
+        offered = figures.rows_in + figures.queue_rows
+        served = figures.rows_out + sum(figures.reasons.values())
+        counts = self._counts
+        counts.append((at_s, offered, served))
+        while len(counts) > 1 and at_s - counts[1][0] >= _WINDOW_S:
+            counts.popleft()
+        since_s, offered_then, served_then = counts[0]
+        came = offered - offered_then
+        if came < _ROWS_MIN or at_s - since_s < _WINDOW_S / 2:
+            return None
+        return (served - served_then) / came
