@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from market_data_pipeline.clock import Clock
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run
@@ -23,6 +24,9 @@ def run(
     *,
     progress: Callable[[Run], None] | None = None,
     clock: Clock | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: Resume | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Run a graph to its end and return what it did.
 
@@ -37,31 +41,35 @@ def run(
         dag: The graph.
         progress: Called about ten times a second with the run, for display.
         clock: Time outside the data; the machine's by default.
+        checkpoint: Where checkpoints go; None for what the graph says. With checkpoints the
+            first signal takes one more, and the next run goes on from there.
+        resume: Which checkpoint to go on from; by default from the newest, if there is one.
+        notify: Is told, in words, that it goes on from a checkpoint, and what of it is odd.
 
     Raises:
         GraphError: If the graph cannot run.
+        CheckpointError: If the checkpoints cannot be used, or none comes about.
         NodeError: If a node failed.
         LedgerError: If rows are missing at the end.
         KeyboardInterrupt: If it was interrupted twice.
     """
+    running = Run(dag, clock=clock, checkpoint=checkpoint, resume=resume, notify=notify)
     if not _inside_a_loop():
-        return asyncio.run(_run(dag, progress, clock))
-    return _run_in_thread(dag, progress, clock)
+        return asyncio.run(_run(running, progress))
+    return _run_in_thread(running, progress)
 
 
-def _run_in_thread(
-    dag: Dag, progress: Callable[[Run], None] | None, clock: Clock | None
-) -> RunResult:
+def _run_in_thread(running: Run, progress: Callable[[Run], None] | None) -> RunResult:
     outcome: Future[RunResult] = Future()
     interrupt: Future[Callable[[], None]] = Future()
 
     def work() -> None:
         try:
-            outcome.set_result(asyncio.run(_run(dag, progress, clock, interrupt)))
+            outcome.set_result(asyncio.run(_run(running, progress, interrupt)))
         except BaseException as err:  # noqa: BLE001  handed to the thread that waits
             outcome.set_exception(err)
 
-    thread = threading.Thread(target=work, name=f"mdp-{dag.name}", daemon=True)
+    thread = threading.Thread(target=work, name=f"mdp-{running.dag.name}", daemon=True)
     thread.start()
     while True:
         try:
@@ -83,14 +91,12 @@ def _inside_a_loop() -> bool:
 
 
 async def _run(
-    dag: Dag,
+    running: Run,
     progress: Callable[[Run], None] | None,
-    clock: Clock | None,
     interrupt: Future[Callable[[], None]] | None = None,
 ) -> RunResult:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    running = Run(dag, clock=clock)
     killed = False
 
     def on_signal() -> None:

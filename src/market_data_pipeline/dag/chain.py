@@ -10,8 +10,9 @@ __all__ = ("Chain", "Step", "step_of")
 
 import asyncio
 import inspect
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
@@ -77,12 +78,26 @@ def step_of(node: Node, component: TransformNode | JoinNode, context: NodeContex
 
 
 class Chain:
-    """Operators that follow one another, run as one task."""
+    """Operators that follow one another, run as one task.
+
+    Attributes:
+        inlet: What it reads.
+        steps: The operators.
+        watermark: How far its input has come.
+        ended: True once its input has ended and all is given up.
+        gave_at_end: Rows that were given because the input ended, by node.
+        on_barrier: Called at a barrier, between what belongs before it and behind it.
+        on_end: Called once it has ended.
+    """
 
     def __init__(self, inlet: Channel | FanIn | JoinInlet, steps: list[Step]) -> None:
         self.inlet = inlet
         self.steps = steps
         self.watermark = TIME_MIN
+        self.ended = False
+        self.gave_at_end: dict[str, int] = {}
+        self.on_barrier: Callable[[Chain, Barrier], None] | None = None
+        self.on_end: Callable[[Chain], None] | None = None
         self._at = 0
         self._idle = False
         self._told_idle = False
@@ -115,12 +130,11 @@ class Chain:
                 elif isinstance(message, Watermark):
                     self._advance(message.time)
                 elif isinstance(message, End):
-                    self._finish()
+                    self._end()
                 elif isinstance(message, Status):
                     self._tell(message)
-                elif not isinstance(message, Idle):
-                    self._tell_states()
-                    self._pass_on(message)
+                elif isinstance(message, Barrier):
+                    self._cut(message)
                 if self._timed:
                     self._expire()
                 if self._idle or self._told_idle or not isinstance(message, Batch):
@@ -285,12 +299,34 @@ class Chain:
         self.watermark = TIME_MAX
         self._pass_on(END)
 
-    def _expire(self) -> None:
+    def _end(self) -> None:
+        """Give up what is held, unless that was done in an earlier life of the run."""
+        if self.ended:
+            self._pass_on(END)
+            return
+        before = {step.node.name: step.account.rows_out for step in self.steps}
+        self._finish()
+        gave = {step.node.name: step.account.rows_out for step in self.steps}
+        self.gave_at_end = {name: gave[name] - before[name] for name in gave}
+        self.ended = True
+        if self.on_end is not None:
+            self.on_end(self)
+
+    def _cut(self, barrier: Barrier) -> None:
+        """Give up what is held by the clock, show the state, and pass the barrier on."""
+        self._expire(by=math.inf)
+        self._rest(NOTHING_NEW)
+        if self.on_barrier is not None:
+            self.on_barrier(self, barrier)
+        self._pass_on(barrier)
+
+    def _expire(self, *, by: float | None = None) -> None:
         """Let operators that hold rows for a time give up those whose time has come."""
         loop = asyncio.get_running_loop()
+        by = loop.time() if by is None else by
         for at, operator in self._timed:
             due = operator.due_s
-            if due is not None and due <= loop.time():
+            if due is not None and due <= by:
                 self._at = at
                 for port, given in operator.expire():
                     self._route(at, port, given)
@@ -325,3 +361,32 @@ class Chain:
         for step in self.steps:
             for channels in step.outlets.values():
                 self._outbox.append((channels, message))
+
+    # Checkpoints
+
+    def progress_of(self, at: int) -> dict[str, Any]:
+        """Return what the engine knows of a step, as plain data."""
+        step = self.steps[at]
+        progress: dict[str, Any] = {
+            "watermark": step.watermark,
+            "seen": self.steps[at - 1].watermark if at else self.watermark,
+            "told": dict(step.told),
+            "idle": self._told_idle,
+        }
+        if self._states and not at:
+            progress["waiting"] = [[mark, *status.to_list()] for mark, status in self._states]
+        return progress
+
+    def restore_progress(self, progress: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over what was known of those steps that were there before."""
+        for at, step in enumerate(self.steps):
+            told = progress.get(step.node.name)
+            if not told:
+                continue
+            step.watermark = told["watermark"]
+            step.told.update({p: mark for p, mark in told["told"].items() if p in step.outlets})
+            if not at:
+                self.watermark = told["seen"]
+                self._told_idle = told["idle"]
+                waiting = told.get("waiting", ())
+                self._states.extend((mark, Status(*status)) for mark, *status in waiting)

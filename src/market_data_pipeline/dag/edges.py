@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS
 from market_data_pipeline.dag.messages import (
     NOTHING_NEW,
     Barrier,
+    End,
     Idle,
     Message,
     Status,
@@ -91,6 +93,9 @@ class Channel:
     into pieces that fit, at most one row being larger than `bytes_max`. Small batches
     that have queued up come out as one, so a receiver that falls behind gets larger
     batches.
+
+    Attributes:
+        dropped_before: Rows shed before the barrier or end that was received last.
     """
 
     __slots__ = (
@@ -101,6 +106,7 @@ class Channel:
         "_calm_rows",
         "_closed",
         "_dropped",
+        "_dropped_behind",
         "_nudged",
         "_peak_bytes",
         "_peak_rows",
@@ -115,6 +121,7 @@ class Channel:
         "_sender",
         "_sent",
         "_waits",
+        "dropped_before",
         "on_ready",
         "pause_at",
         "resume_at",
@@ -166,6 +173,8 @@ class Channel:
         self._nudged = False
         self._rows = self._bytes = self._peak_rows = self._peak_bytes = 0
         self._sent = self._received = self._dropped = self._waits = self._received_bytes = 0
+        self._dropped_behind = 0
+        self.dropped_before = 0
         self._pressure = Pressure.OK
 
     def __len__(self) -> int:
@@ -242,6 +251,8 @@ class Channel:
             self._queue[-1] = message
         else:
             self._queue.append(message)
+            if isinstance(message, Barrier):
+                self._dropped_behind = 0
         self._wake_receiver()
 
     def _pieces(self, batch: Batch) -> list[Batch]:
@@ -324,7 +335,7 @@ class Channel:
         while room and not self._fits(room, kept.nbytes):
             room //= 2
             kept = batch.slice(0, room)
-        self._dropped += count - room
+        self._count_dropped(count - room, behind=True)
         if room:
             self._enqueue(kept, room, kept.nbytes)
         # The rows go, the progress they made does not.
@@ -343,7 +354,7 @@ class Channel:
             excess_rows = self._rows + rows - self._rows_max
             excess_bytes = -(-(self._bytes + size - self._bytes_max) // width)
             cut = min(count, max(excess_rows, excess_bytes, 1))
-            self._dropped += cut
+            self._count_dropped(cut, behind=not self._has_barrier(position))
             self._rows -= cut
             self._bytes -= held
             if cut < count:
@@ -371,13 +382,29 @@ class Channel:
         codes = joined.columns["symbol"]
         _, from_end = np.unique(codes[::-1], return_index=True)
         latest = np.sort(len(codes) - 1 - from_end)
-        self._dropped += len(joined) - len(latest)
+        self._count_dropped(len(joined) - len(latest), behind=True)
         conflated = joined.take(latest)
         self._queue.extend(kept)
         # The rows of all symbols may be more than the channel holds.
         for piece in self._pieces(conflated):
             self._drop_oldest(len(piece), piece.nbytes)
             self._enqueue(piece, len(piece), piece.nbytes)
+
+    def _has_barrier(self, position: int) -> bool:
+        """Tell whether a barrier is queued behind a position."""
+        queued = islice(self._queue, position, None)
+        return any(isinstance(message, Barrier) for message in queued)
+
+    def _count_dropped(self, rows: int, *, behind: bool) -> None:
+        """Count rows that were shed.
+
+        Args:
+            rows: How many.
+            behind: True if they came behind the barrier that is queued, if one is.
+        """
+        self._dropped += rows
+        if behind:
+            self._dropped_behind += rows
 
     def _set_pressure(self) -> None:
         if self._rows < self._calm_rows and self._bytes < self._calm_bytes:
@@ -436,6 +463,10 @@ class Channel:
     def _take(self) -> Message:
         message = self._queue.popleft()
         if not isinstance(message, Batch):
+            if isinstance(message, Barrier):
+                self.dropped_before = self._dropped - self._dropped_behind
+            elif isinstance(message, End):
+                self.dropped_before = self._dropped
             return message
         rows = len(message)
         if not self._queue or rows >= COALESCE_BELOW_ROWS:

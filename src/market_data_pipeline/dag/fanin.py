@@ -6,9 +6,8 @@ comes out is the same whichever input happens to be faster. The merged row keeps
 watermark of its own input: every input has come at least that far when the row goes out.
 A state of an input goes by the watermark of that input, between the rows it stood between.
 
-A barrier comes after all rows that came before it on every input. Those that the order
-above would still hold go out with the watermark that all inputs have reached, so that no
-later row of another input is late for it.
+A barrier goes on once every input has come to it, and changes nothing: rows that the order
+above still holds stay held, and are part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from __future__ import annotations
 __all__ = ("FanIn",)
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -106,10 +105,14 @@ class FanIn(Inlet[Message]):
         bounded: True to stop reading an input that is far ahead of the others. False
             where the inputs are linked before or beside this node, as those of one source
             are: what is not read here could then be what the other input waits for.
+        names: What each channel reads, by which a checkpoint knows it; its number by default.
     """
 
-    def __init__(self, channels: Sequence[Channel], *, bounded: bool) -> None:
+    def __init__(
+        self, channels: Sequence[Channel], *, bounded: bool, names: Sequence[str] = ()
+    ) -> None:
         super().__init__(channels)
+        self._names = tuple(names) or tuple(map(str, range(len(channels))))
         self._inputs = [_Input(channel) for channel in channels]
         self._rows_max = _HELD_ROWS_MAX if bounded else None
         self._sent = TIME_MIN
@@ -130,9 +133,12 @@ class FanIn(Inlet[Message]):
         return self._next()
 
     def _read(self) -> None:
+        # An input that is at its barrier waits for the others: all they have before theirs
+        # must come in, however much is held.
+        rows_max = None if any(s.barrier is not None for s in self._inputs) else self._rows_max
         for source in self._inputs:
             while not source.ended and source.barrier is None:
-                if self._rows_max is not None and source.held_rows >= self._rows_max:
+                if rows_max is not None and source.held_rows >= rows_max:
                     break
                 message = source.channel.receive_nowait()
                 if message is None:
@@ -145,11 +151,9 @@ class FanIn(Inlet[Message]):
             for place, source in enumerate(self._inputs)
             if not source.ended and not source.idle
         ]
-        aligned = self._aligned_barrier()
         limit = (TIME_MAX, len(self._inputs))
         if live:
-            safe, _ = first = min(live)
-            limit = first if aligned is None else limit
+            safe, _ = limit = min(live)
         else:
             safe = max((s.frontier for s in self._inputs if not s.ended), default=TIME_MAX)
         state = self._next_state(limit)
@@ -159,11 +163,6 @@ class FanIn(Inlet[Message]):
             return rows
         if state is not None:
             return self._pass_state(state, safe)
-        if aligned is not None:
-            for source in self._inputs:
-                source.barrier = None
-            self._idle = False
-            return aligned
         if all(source.ended for source in self._inputs):
             return END
         idle = not live
@@ -179,12 +178,16 @@ class FanIn(Inlet[Message]):
             # Whoever merges this with others need not wait for it either.
             self._idle = True
             return Idle()
-        return None
+        return self._aligned_barrier()
 
     def _aligned_barrier(self) -> Barrier | None:
-        """Return the barrier if every input that goes on has come to it."""
+        """Return the barrier if every input that goes on has come to it, and go on."""
         waiting = [source.barrier for source in self._inputs if not source.ended]
-        return waiting[0] if waiting and all(b is not None for b in waiting) else None
+        if not waiting or any(barrier is None for barrier in waiting):
+            return None
+        for source in self._inputs:
+            source.barrier = None
+        return waiting[0]
 
     def _next_state(self, limit: _Place) -> _Place | None:
         """Return the place of the first state that is held, None if that is not settled yet."""
@@ -248,3 +251,57 @@ class FanIn(Inlet[Message]):
         progress = Progress(self._sent, 0, int(marks[-1]), marks)
         self._sent = max(self._sent, progress.end)
         return merged.with_progress(progress)
+
+    # Checkpoints
+
+    def progress(self) -> dict[str, Any]:
+        """Return what is known of each input, and what is held between its rows."""
+        inputs = {
+            name: {
+                "frontier": source.frontier,
+                "idle": source.idle,
+                "ended": source.ended,
+                "state": None if source.state is None else source.state.to_list(),
+                "held": [
+                    item.to_list() if isinstance(item, Status) else None for item, _ in source.held
+                ],
+                "states": list(source.states),
+            }
+            for name, source in zip(self._names, self._inputs, strict=True)
+        }
+        return {"inputs": inputs, "sent": self._sent, "idle": self._idle}
+
+    def held_rows(self) -> dict[str, list[tuple[Batch, npt.NDArray[np.int64]]]]:
+        """Return the rows that are held, by input, and the watermark after each."""
+        return {
+            name: [(item, marks) for item, marks in source.held if isinstance(item, Batch)]
+            for name, source in zip(self._names, self._inputs, strict=True)
+        }
+
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
+        """Take over what was known of those inputs that are still there."""
+        self._sent = progress["sent"]
+        self._idle = progress["idle"]
+        for name, source in zip(self._names, self._inputs, strict=True):
+            told = progress["inputs"].get(name)
+            if told is not None:
+                source.frontier, source.idle = told["frontier"], told["idle"]
+                source.ended = told["ended"]
+                source.state = None if told["state"] is None else Status(*told["state"])
+
+    def restore_held(
+        self,
+        progress: Mapping[str, Any],
+        held: Mapping[str, Sequence[tuple[Batch, npt.NDArray[np.int64]]]],
+    ) -> None:
+        """Take over what was held."""
+        for name, source in zip(self._names, self._inputs, strict=True):
+            told = progress["inputs"].get(name)
+            if told is None:
+                continue
+            rows = iter(held.get(name, ()))
+            source.states.extend(told["states"])
+            for status in told["held"]:
+                item = next(rows) if status is None else (Status(*status), _NO_MARKS)
+                source.held.append(item)
+            source.held_rows = sum([len(i) for i, _ in source.held if isinstance(i, Batch)])

@@ -6,8 +6,8 @@ __all__ = ("Inlet",)
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from market_data_pipeline.dag.edges import Channel
 from market_data_pipeline.dag.messages import NOTHING_NEW, Watermark
@@ -59,3 +59,11 @@ class Inlet(ABC, Generic[M]):
     @abstractmethod
     def _poll(self) -> M | None:
         """Return the next message if there is one."""
+
+    @abstractmethod
+    def progress(self) -> dict[str, Any]:
+        """Return what is known of the inputs, as plain data; rows that are held are not in it."""
+
+    @abstractmethod
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
+        """Take over what was known of those inputs that are still there."""

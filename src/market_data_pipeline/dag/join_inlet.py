@@ -4,9 +4,9 @@ from __future__ import annotations
 
 __all__ = ("JoinInlet", "Sided")
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.dag.edges import Channel
@@ -37,6 +37,8 @@ class Sided:
     item: Batch | Status | None
     watermark: int
 
+
+_KEPT: Final = ("frontier", "told", "idle", "ended")
 
 _Given: TypeAlias = Sided | Barrier | Idle | End
 
@@ -161,3 +163,15 @@ class JoinInlet(Inlet[_Given]):
             return None
         self._idle = True
         return Idle()
+
+    def progress(self) -> dict[str, Any]:
+        """Return what is known of each side."""
+        sides = [{name: getattr(side, name) for name in _KEPT} for side in self._sides]
+        return {"sides": sides, "idle": self._idle}
+
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
+        """Take over what was known of each side."""
+        self._idle = progress["idle"]
+        for side, told in zip(self._sides, progress["sides"], strict=True):
+            for name in _KEPT:
+                setattr(side, name, told[name])

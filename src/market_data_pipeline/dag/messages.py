@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("END", "NOTHING_NEW", "Barrier", "End", "Idle", "Message", "Status", "Watermark")
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 from market_data_pipeline.batch import TIME_MIN, Batch
 
@@ -48,6 +48,10 @@ class Status:
     time: int
     key: str | None = None
     until: int | None = None
+
+    def to_list(self) -> list[Any]:
+        """Return it as plain data, from which `Status(*data)` makes it again."""
+        return [str(self.state), self.time, self.key, self.until]
 
 
 @final

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
 from market_data_pipeline.dag.edges import ChannelStatistics
 from market_data_pipeline.dag.graph import Dag, Node
 from market_data_pipeline.dag.metrics import Ledger
@@ -29,6 +30,9 @@ class RunResult:
         interrupted: True if the run was told to stop before its sources ended; the
             outputs then cover what was read until then.
         edges: Statistics of the channels, by reading node and (node, port) read from.
+        checkpoints: How the checkpoints did, None in a run without.
+        was_complete: True if an earlier run had come to the end already, and this one did
+            nothing.
     """
 
     dag: Dag
@@ -36,6 +40,8 @@ class RunResult:
     seconds: float
     interrupted: bool
     edges: Mapping[tuple[str, tuple[str, str]], ChannelStatistics]
+    checkpoints: CheckpointFigures | None = None
+    was_complete: bool = False
 
     @property
     def rows_read(self) -> int:

@@ -13,7 +13,7 @@ __all__ = ("Run", "run_dag")
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import Final, TypeAlias
 
@@ -21,11 +21,14 @@ from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.boundary import boundary, first_cause
 from market_data_pipeline.dag.chain import Chain, Step, step_of
+from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
+from market_data_pipeline.dag.checkpoints.session import Session
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
 from market_data_pipeline.dag.edges import Channel, ChannelStatistics
+from market_data_pipeline.dag.endpoints import RunningSink, RunningSource
 from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.figures import (
     BacklogReader,
-    Meter,
     NodeFigures,
     PacedReader,
     Phase,
@@ -35,6 +38,7 @@ from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
 from market_data_pipeline.dag.join_inlet import JoinInlet
 from market_data_pipeline.dag.messages import (
     END,
+    Barrier,
     End,
     Idle,
     Watermark,
@@ -44,9 +48,7 @@ from market_data_pipeline.dag.nodes import (
     JoinNode,
     NodeContext,
     SinkNode,
-    SinkWriter,
     SourceNode,
-    SourceReader,
     TransformNode,
 )
 from market_data_pipeline.dag.observing import Reading, figures_of
@@ -57,7 +59,7 @@ from market_data_pipeline.dag.pressure import (
     ThrottledReader,
 )
 from market_data_pipeline.dag.results import RunResult
-from market_data_pipeline.errors import NodeError
+from market_data_pipeline.errors import CheckpointError, NodeError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
 
@@ -72,38 +74,31 @@ _CHAIN_STEPS_MAX: Final = 64
 Port: TypeAlias = tuple[str, str]
 
 
-@dataclass(slots=True)
-class _Source:
-    node: Node
-    reader: SourceReader
-    account: Account
-    outlets: dict[str, list[Channel]]
-    watermark: int = TIME_MIN
-    ended: bool = False
-    reading: bool = False
-    task: asyncio.Task[None] | None = None
-    meter: Meter = field(default_factory=Meter)
-
-
-@dataclass(slots=True)
-class _Sink:
-    node: Node
-    writer: SinkWriter
-    account: Account
-    inlet: Channel | FanIn | JoinInlet
-    published: bool = False
-    meter: Meter = field(default_factory=Meter)
-
-
 class Run:
     """A graph while it runs.
+
+    Args:
+        dag: The graph.
+        clock: Time outside the data; the machine's by default.
+        checkpoint: Where checkpoints go; None for what the graph says.
+        resume: Which checkpoint to go on from; by default from the newest, if there is one.
+        notify: Is told, in words, what the user should know of, as that it goes on from a
+            checkpoint.
 
     Attributes:
         dag: The graph.
         interrupted: True once `stop` was called.
     """
 
-    def __init__(self, dag: Dag, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        dag: Dag,
+        *,
+        clock: Clock | None = None,
+        checkpoint: Checkpoint | None = None,
+        resume: Resume | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
         self.dag = dag
         self.interrupted = False
         self._clock = clock or SystemClock()
@@ -111,14 +106,19 @@ class Run:
         self._accounts = {node.name: Account(node.name) for node in dag.order()}
         self._channels: dict[tuple[str, Port], Channel] = {}
         self._fan_ins: dict[str, FanIn] = {}
-        self._sources: list[_Source] = []
-        self._sinks: list[_Sink] = []
+        self._sources: list[RunningSource] = []
+        self._sinks: list[RunningSink] = []
         self._chains: list[Chain] = []
         self._columns: dict[str, frozenset[str] | None] = {}
         self._phase: Phase = "starting"
         self._failure: NodeError | None = None
         self._began: float | None = None
         self._ended: float | None = None
+        settings = checkpoint or getattr(dag, "checkpoint", None)
+        self._session: Session | None = None
+        if settings is not None:
+            told = notify or (lambda _: None)
+            self._session = Session(dag, settings, resume or Resume(), self._clock, told)
 
     # What can be seen from outside while it runs
 
@@ -245,17 +245,33 @@ class Run:
             now_ns=self._clock.now_ns(),
         )
 
+    def checkpoints(self) -> CheckpointFigures | None:
+        """Return how the checkpoints are doing, None in a run without."""
+        return None if self._session is None else self._session.figures()
+
+    async def checkpoint(self) -> int:
+        """Take a checkpoint now; return its epoch once it is decided.
+
+        Raises:
+            CheckpointError: If it does not come about, or the run has none.
+        """
+        if self._session is None or self._session.figures() is None:
+            msg = "a checkpoint needs a run with checkpoints that is under way"
+            raise CheckpointError(msg)
+        return await self._session.coordinator.checkpoint()
+
     def stop(self) -> None:
-        """Stop reading the sources; what was read goes through to the sinks."""
+        """Stop reading the sources.
+
+        What was read goes through to the sinks; with checkpoints it is kept, open windows
+        stay open, and the next run goes on from there.
+        """
         self.interrupted = True
         for source in self._sources:
-            # A source that waits for input would not notice otherwise. One that waits
-            # for room is left alone: it holds a batch that has been counted.
-            if source.reading and source.task is not None:
-                source.task.cancel()
-
-    def _stopping(self) -> bool:
-        return self.interrupted
+            source.asked.set()
+            source.wake()
+        if self._session is not None:
+            self._session.stop()
 
     # Running
 
@@ -269,19 +285,19 @@ class Run:
         """
         self._began = began = self._clock.monotonic()
         self._columns = self.dag.required_columns(self.dag.validate())
-        for node in self.dag.order():
-            if isinstance(node.component, SinkNode):
-                node.component.check()
         try:
-            await self._open()
+            await self._begin()
             self._phase = "running"
-            with short_passes():
-                await self._flow(progress)
-            self._check_flow()
-            for sink in self._sinks:
-                with boundary(sink.node):
-                    await sink.writer.finish()
-                sink.published = sink.meter.ended = True
+            if self._session is None or not self._session.is_complete:
+                with short_passes():
+                    await self._flow(progress)
+                self._check_flow()
+                for sink in self._sinks:
+                    with boundary(sink.node):
+                        await sink.writer.finish()
+                    sink.published = sink.meter.ended = True
+            else:
+                await self._stay(self._session)
         except BaseException as err:
             self._phase = "failed"
             self._failure = err if isinstance(err, NodeError) else None
@@ -290,18 +306,75 @@ class Run:
             raise
         finally:
             self._ended = self._clock.monotonic()
+            if self._session is not None:
+                await self._session.close()
         await self._close(None)
         self._phase = "ended"
         self._ended = self._clock.monotonic()
         seconds = self._ended - began
         ledger = self.ledger()
-        ledger.check()
-        return RunResult(self.dag, ledger, seconds, self.interrupted, self.edges())
+        ledger.check(may_hold=self._goes_on)
+        complete = self._session is not None and self._session.is_complete
+        return RunResult(
+            self.dag,
+            ledger,
+            seconds,
+            self.interrupted,
+            self.edges(),
+            checkpoints=self.checkpoints(),
+            was_complete=complete,
+        )
+
+    @property
+    def _goes_on(self) -> bool:
+        """True if what is held is in a checkpoint that the next run goes on from."""
+        return self.interrupted and self._session is not None
+
+    async def _begin(self) -> None:
+        """Open all nodes; with checkpoints, put them where they stood."""
+        if self._session is not None:
+            await self._session.open(self._symbols)
+        for node in self.dag.order():
+            known = self._session is not None and self._session.is_known(node.name)
+            if isinstance(node.component, SinkNode) and not known:
+                node.component.check()
+        await self._open()
+        if self._session is not None:
+            self._session.restore(self._sources, self._chains, self._sinks)
+            await self._session.settle(self._sources, self._chains, self._sinks, self._dropped)
+        if self.interrupted:
+            self.stop()
+
+    def _dropped(self, node: str) -> int:
+        """Return the rows shed in front of a node before the barrier it has come to."""
+        channels = [channel for (reader, _), channel in self._channels.items() if reader == node]
+        return sum(channel.dropped_before for channel in channels)
+
+    async def _stay(self, session: Session) -> None:
+        """Do nothing more for a job that has come to its end, unless its input went on.
+
+        Raises:
+            CheckpointError: If a source has more rows than when the job ended.
+        """
+        for source in self._sources:
+            with boundary(source.node):
+                given = await source.reader.read()
+            while given is not None and not any(isinstance(i, Batch) and len(i) for _, i in given):
+                with boundary(source.node):
+                    given = await source.reader.read()
+            if given is not None:
+                session.refuse_more(source.node.name)
+        for sink in self._sinks:
+            with boundary(sink.node):
+                # Nothing is to be published, so nothing may be put in the place of what is.
+                await sink.writer.abort()
+            sink.published = sink.meter.ended = True
 
     def _check_flow(self) -> None:
         """Publish nothing of a run that lost rows; sinks are checked once they are done."""
         sinks = {sink.node.name for sink in self._sinks}
-        Ledger(tuple(a for a in self.ledger().accounts if a.node not in sinks)).check()
+        ledger = Ledger(tuple(a for a in self.ledger().accounts if a.node not in sinks))
+        ledger.check(may_hold=self._goes_on)
 
     async def _abort(self, err: BaseException) -> None:
         for sink in self._sinks:
@@ -336,66 +409,112 @@ class Run:
                 for source in self._sources:
                     source.task = group.create_task(self._run_source(source))
                     workers.append(source.task)
+                helpers = []
                 if progress is not None:
-                    reporter = group.create_task(self._report(progress))
+                    helpers.append(group.create_task(self._report(progress)))
+                if self._session is not None:
+                    commits = self._session.coordinator.commits
+                    helpers += [
+                        group.create_task(commits.run(sink))
+                        for sink in self._sinks
+                        if sink.delivery == "exactly_once"
+                    ]
+                    helpers.append(group.create_task(self._watch(self._session, workers)))
+                    await self._session.coordinator.run()
+                    for worker in workers:
+                        worker.cancel()  # those of a run that was stopped wait for more
+                elif helpers:
                     for worker in workers:
                         await asyncio.wait([worker])
-                    reporter.cancel()
+                for helper in helpers:
+                    helper.cancel()
         except BaseExceptionGroup as errors:
             first = first_cause(errors)
             raise first from first.__cause__
         if progress is not None:
             progress(self)
 
+    @staticmethod
+    async def _watch(session: Session, workers: Sequence[asyncio.Task[None]]) -> None:
+        for worker in workers:
+            await asyncio.wait([worker])
+        session.coordinator.finish()
+
     async def _report(self, progress: Callable[[Run], None]) -> None:
         while True:
             progress(self)
             await self._clock.sleep(_REPORT_EVERY_S)
 
-    async def _run_source(self, source: _Source) -> None:
+    async def _run_source(self, source: RunningSource) -> None:
         with boundary(source.node):
-            main = [port for port in source.node.outputs if port not in source.node.side_outputs]
-            account, read, monotonic = source.account, source.reader.read, self._clock.monotonic
-            meter = source.meter
-            shared = monotonic()
-            while not self.interrupted:
-                try:
-                    source.reading = True
-                    given = await read()
-                except asyncio.CancelledError:
-                    if not self._stopping() or source.task is None:
-                        raise
-                    source.task.uncancel()
-                    break
-                finally:
-                    source.reading = False
-                if given is None:
-                    source.ended = True
-                    break
-                for port, item in given:
-                    if isinstance(item, Batch) and port in main:
-                        account.rows_out += len(item)
-                        source.watermark = max(source.watermark, item.watermark)
-                        meter.progress = item.progress
-                        meter.idle = False
-                    elif isinstance(item, Watermark) and port in main:
-                        source.watermark = max(source.watermark, item.time)
-                    elif isinstance(item, Idle):
-                        meter.idle = True
-                    for channel in source.outlets.get(port, ()):
-                        if not channel.send_nowait(item):
-                            meter.block()
-                            await channel.send(item)
-                            meter.unblock()
-                if monotonic() - shared > _SHARE_LOOP_EVERY_S:
-                    await asyncio.sleep(0)
-                    shared = monotonic()
+            if not source.ended:
+                await self._read(source)
+            if self._session is not None:
+                self._session.coordinator.cut_source(source)
             for channels in source.outlets.values():
                 for channel in channels:
                     await channel.send(END)
-            meter.ended = source.ended or self.interrupted
+            source.meter.ended = True
 
-    async def _run_sink(self, sink: _Sink) -> None:
+    async def _cut(self, source: RunningSource) -> None:
+        """Send the barrier that was asked for; where the run is stopped, wait for one."""
+        coordinator = self._session.coordinator if self._session is not None else None
+        while coordinator is not None:
+            barrier = source.barrier
+            if barrier is not None:
+                coordinator.cut_source(source)
+                for channels in source.outlets.values():
+                    for channel in channels:
+                        await channel.send(barrier)
+            if not self.interrupted:
+                return
+            if source.barrier is None:
+                source.asked.clear()
+                await source.asked.wait()
+
+    async def _read(self, source: RunningSource) -> None:
+        """Read a source until its end, or until the run is stopped."""
+        main = [port for port in source.node.outputs if port not in source.node.side_outputs]
+        account, read, monotonic = source.account, source.reader.read, self._clock.monotonic
+        meter = source.meter
+        shared = monotonic()
+        while True:
+            if source.barrier is not None or self.interrupted:
+                await self._cut(source)
+                if self.interrupted:
+                    break
+            try:
+                source.reading = True
+                given = await read()
+            except asyncio.CancelledError:
+                if not source.was_woken():
+                    raise
+                continue
+            finally:
+                source.reading = False
+            if given is None:
+                source.ended = True
+                break
+            for port, item in given:
+                if isinstance(item, Batch) and port in main:
+                    account.rows_out += len(item)
+                    source.watermark = max(source.watermark, item.watermark)
+                    meter.progress = item.progress
+                    meter.idle = False
+                elif isinstance(item, Watermark) and port in main:
+                    source.watermark = max(source.watermark, item.time)
+                elif isinstance(item, Idle):
+                    meter.idle = True
+                for channel in source.outlets.get(port, ()):
+                    if not channel.send_nowait(item):
+                        meter.block()
+                        await channel.send(item)
+                        meter.unblock()
+            if monotonic() - shared > _SHARE_LOOP_EVERY_S:
+                await asyncio.sleep(0)
+                shared = monotonic()
+
+    async def _run_sink(self, sink: RunningSink) -> None:
         with boundary(sink.node):
             account, receive, write = sink.account, sink.inlet.receive, sink.writer.write
             meter = sink.meter
@@ -414,7 +533,13 @@ class Run:
                     meter.idle = False
                 elif isinstance(message, Idle):
                     meter.idle = True
+                elif isinstance(message, Barrier):
+                    if self._session is not None:
+                        await self._session.coordinator.cut_sink(sink)
                 elif isinstance(message, End):
+                    sink.ended = True
+                    if self._session is not None:
+                        await self._session.coordinator.cut_sink(sink)
                     return
 
     # Building
@@ -424,8 +549,12 @@ class Run:
         known: dict[Port, Schema | None] = {}
         inlets: dict[str, Channel | FanIn | JoinInlet] = {}
         steps: dict[str, Step] = {}
+        session = self._session
         for node in order:
             component = node.component
+            record = None if session is None else session.record(node.name)
+            if session is not None:
+                self._accounts[node.name] = session.account(node)
             context = NodeContext(
                 node.name,
                 self._symbols,
@@ -434,6 +563,8 @@ class Run:
                 self._columns.get(node.name),
                 self.dag.join_inputs(node, known) if node.input_names else (None, None),
                 frozenset(p for p in node.outputs if self.dag.consumers(node.name, p)),
+                None if record is None else record.position,
+                None if session is None else session.job,
             )
             with boundary(node):
                 if isinstance(component, TransformNode | JoinNode):
@@ -441,15 +572,18 @@ class Run:
                     steps[node.name] = step_of(node, component, context)
                 elif isinstance(component, SourceNode):
                     reader = await component.open(context)
+                    source = RunningSource(node, reader, context.account)
+                    self._sources.append(source)
+                    if session is not None:
+                        session.check_reader(node, reader)
                     known.update(dict.fromkeys((node.name, port) for port in node.outputs))
                     known[node.name, "out"] = reader.schema
-                    self._sources.append(_Source(node, reader, context.account, {}))
                 else:
                     schema = self.dag.input_schema(node, known)
                     writer = await component.open(context, schema)
                     inlets[node.name] = self._inlet(node)
                     self._sinks.append(
-                        _Sink(
+                        RunningSink(
                             node,
                             writer,
                             context.account,
@@ -460,19 +594,19 @@ class Run:
         self._connect(steps)
 
     def _inlet(self, node: Node) -> Channel | FanIn | JoinInlet:
-        channels = []
+        channels: dict[str, Channel] = {}
         names = node.input_names
         edges = sorted(node.inputs, key=lambda e: names.index(e.into)) if names else node.inputs
         for edge in edges:
             channel = Channel(rows_max=edge.rows, bytes_max=edge.bytes, policy=edge.policy)
             self._channels[node.name, (edge.node, edge.port)] = channel
-            channels.append(channel)
+            channels[f"{edge.node}.{edge.port}"] = channel
         if len(channels) == 1:
-            return channels[0]
+            return next(iter(channels.values()))
         bounded = not are_linked(self.dag, node)
         if names:
-            return JoinInlet(channels, bounded=bounded)
-        fan_in = FanIn(channels, bounded=bounded)
+            return JoinInlet(list(channels.values()), bounded=bounded)
+        fan_in = FanIn(list(channels.values()), bounded=bounded, names=list(channels))
         self._fan_ins[node.name] = fan_in
         return fan_in
 
@@ -520,6 +654,8 @@ async def run_dag(
     *,
     clock: Clock | None = None,
     progress: Callable[[Run], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: Resume | None = None,
 ) -> RunResult:
     """Run a graph to its end, inside a running event loop.
 
@@ -527,10 +663,12 @@ async def run_dag(
         dag: The graph.
         clock: Time outside the data; the machine's by default.
         progress: Called about ten times a second with the run, for display.
+        checkpoint: Where checkpoints go; None for what the graph says.
+        resume: Which checkpoint to go on from; by default from the newest, if there is one.
 
     Raises:
         GraphError: If the graph cannot run.
         NodeError: If a node failed.
         LedgerError: If rows are missing at the end.
     """
-    return await Run(dag, clock=clock).run(progress)
+    return await Run(dag, clock=clock, checkpoint=checkpoint, resume=resume).run(progress)

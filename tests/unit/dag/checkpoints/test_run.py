@@ -1,0 +1,155 @@
+"""A run with checkpoints: what it keeps, and that it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import market_data_pipeline as mdp
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
+from market_data_pipeline.dag.results import RunResult
+from market_data_pipeline.dag.runtime import Run
+from market_data_pipeline.testing import Pause, ScriptedSource
+from support.epoch_sink import EpochSink, Row
+
+_SECOND = 10**9
+
+
+def ticks(count: int, *, pause_at: int | None = None) -> list[Any]:
+    """Return trades of two symbols, some twice and some late; others run between them."""
+    items: list[Any] = []
+    for i in range(count):
+        if i == pause_at:
+            items.append(Pause(float("inf")))
+        at = i * _SECOND // 3 - (2 * _SECOND if i % 11 == 5 else 0)
+        row = {"ts_event": at, "symbol": "AB"[i % 2], "price": i % 7 + 1, "size": 1}
+        items += [row, row, Pause(0.0)] if i % 5 == 0 else [row, Pause(0.0)]
+    return items
+
+
+def bars(items: list[Any], path: Path) -> tuple[mdp.Dag, EpochSink]:
+    dag = mdp.Dag("job")
+    sink = EpochSink(path)
+    made = dag.source(ScriptedSource(items, out_of_order="1s"), name="ticks")
+    made.dedupe(key=["symbol", "ts_event"], ttl="1min").bars("1s", lateness="2s").sink(
+        sink, name="store"
+    )
+    return dag, sink
+
+
+def straight(items: list[Any], path: Path) -> list[Row]:
+    """Return the rows of a run that nothing interrupts."""
+    dag, sink = bars(items, path / "straight.json")
+    mdp.run(dag, checkpoint=Checkpoint(str(path / "straight"), interval=None))
+    return sink.rows()
+
+
+async def crash_after(run: Run, rows: int, *, checkpoints: tuple[int, ...]) -> None:
+    """Run until a source has read so many rows, and drop everything."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run.run())
+        pending = sorted(checkpoints)
+        while run.ledger().accounts[0].rows_in < rows:
+            await asyncio.sleep(0)
+            if pending and run.phase == "running" and run.ledger().accounts[0].rows_in >= pending[0]:
+                del pending[0]
+                await run.checkpoint()
+        task.cancel()
+
+
+def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    """After a crash the next run gives exactly the rows that an uninterrupted one gives."""
+    items = ticks(90)
+    expected = straight(items, tmp_path)
+    settings = Checkpoint(str(tmp_path / "kept"), interval=None)
+    dag, sink = bars(items, tmp_path / "out.json")
+    asyncio.run(crash_after(Run(dag, checkpoint=settings), 60, checkpoints=(20,)))
+    assert 0 < len(sink.rows()) < len(expected)
+
+    told: list[str] = []
+    run = Run(dag, checkpoint=settings, notify=told.append)
+    result = asyncio.run(run.run())
+
+    assert sorted(sink.rows()) == sorted(expected)
+    assert told[0].startswith("resuming from checkpoint 1 of ")
+    assert result.ledger["ticks"].rows_in == sum(isinstance(item, dict) for item in items)
+    assert result.ledger.balanced
+
+
+def test_checkpoints_are_taken_on_an_interval(tmp_path: Path) -> None:
+    """A source that waits is woken for its barrier, and reads on afterwards."""
+    dag, _ = bars(ticks(40, pause_at=30), tmp_path / "out.json")
+    run = Run(dag, checkpoint=Checkpoint(str(tmp_path / "kept"), interval="20ms"))
+
+    async def scenario() -> RunResult:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run.run())
+            while (figures := run.checkpoints()) is None or figures.taken < 3:
+                await asyncio.sleep(0.005)
+            run.stop()
+        return task.result()
+
+    result = asyncio.run(scenario())
+
+    assert result.interrupted
+    assert result.ledger["bars"].held > 0
+
+
+def test_a_run_that_is_stopped_leaves_its_windows_open(tmp_path: Path) -> None:
+    """What a stopped run held is in its last checkpoint, and the next run goes on with it."""
+    items = ticks(60)
+    expected = straight(items, tmp_path)
+    settings = Checkpoint(str(tmp_path / "kept"), interval=None)
+    dag, sink = bars(items, tmp_path / "out.json")
+    run = Run(dag, checkpoint=settings)
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run.run())
+            while run.ledger()["ticks"].rows_in < 48:
+                await asyncio.sleep(0)
+            run.stop()
+
+    asyncio.run(scenario())
+    assert len(sink.rows()) < len(expected)
+
+    asyncio.run(Run(dag, checkpoint=settings).run())
+    assert sorted(sink.rows()) == sorted(expected)
+
+
+def test_a_job_that_has_ended_does_nothing(tmp_path: Path) -> None:
+    """A second run over the same input says that it is complete, and writes nothing."""
+    items = ticks(30)
+    settings = Checkpoint(str(tmp_path / "kept"), interval=None)
+    dag, sink = bars(items, tmp_path / "out.json")
+    first = mdp.run(dag, checkpoint=settings)
+    before = sink.rows()
+
+    second = mdp.run(dag, checkpoint=settings)
+
+    assert not first.was_complete
+    assert second.was_complete
+    assert sink.rows() == before
+    assert second.ledger == first.ledger
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_what_was_staged_for_a_failed_checkpoint_comes_with_the_next(
+    tmp_path: Path, call: int
+) -> None:
+    """A stage that fails costs no row: the next checkpoint has them."""
+    items = ticks(60)
+    expected = straight(items, tmp_path)
+    dag, _ = bars(items, tmp_path / "unused.json")
+    sink = EpochSink(tmp_path / "out.json", {"stage": (call,)})
+    made = mdp.Dag("job")
+    made.source(ScriptedSource(items, out_of_order="1s"), name="ticks").dedupe(
+        key=["symbol", "ts_event"], ttl="1min"
+    ).bars("1s", lateness="2s").sink(sink, name="store")
+    result = mdp.run(made, checkpoint=Checkpoint(str(tmp_path / "kept"), interval=None))
+    assert sorted(sink.rows()) == sorted(expected)
+    assert result.checkpoints is not None
+    assert result.checkpoints.failures == (1 if call == 1 else 0)
