@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,26 @@ def straight(items: list[Any], path: Path) -> list[Row]:
     return sink.rows()
 
 
-async def crash_after(run: Run, rows: int, *, checkpoints: tuple[int, ...]) -> None:
-    """Run until a source has read so many rows, and drop everything."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others run until something is so."""
+    for _ in range(1_000_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it never came to that")
+
+
+async def crash_after(run: Run, rows: int, *, checkpoint_at: int) -> None:
+    """Run until the source has read so many rows, and drop everything."""
+
+    def read(count: int) -> bool:
+        return run.phase == "running" and run.ledger()["ticks"].rows_in >= count
+
     async with asyncio.TaskGroup() as group:
         task = group.create_task(run.run())
-        pending = sorted(checkpoints)
-        while run.ledger().accounts[0].rows_in < rows:
-            await asyncio.sleep(0)
-            if pending and run.phase == "running" and run.ledger().accounts[0].rows_in >= pending[0]:
-                del pending[0]
-                await run.checkpoint()
+        await until(lambda: read(checkpoint_at))
+        await run.checkpoint()
+        await until(lambda: read(rows))
         task.cancel()
 
 
@@ -66,7 +77,7 @@ def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     expected = straight(items, tmp_path)
     settings = Checkpoint(str(tmp_path / "kept"), interval=None)
     dag, sink = bars(items, tmp_path / "out.json")
-    asyncio.run(crash_after(Run(dag, checkpoint=settings), 60, checkpoints=(20,)))
+    asyncio.run(crash_after(Run(dag, checkpoint=settings), 60, checkpoint_at=20))
     assert 0 < len(sink.rows()) < len(expected)
 
     told: list[str] = []
@@ -87,8 +98,7 @@ def test_checkpoints_are_taken_on_an_interval(tmp_path: Path) -> None:
     async def scenario() -> RunResult:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(run.run())
-            while (figures := run.checkpoints()) is None or figures.taken < 3:
-                await asyncio.sleep(0.005)
+            await until(lambda: (told := run.checkpoints()) is not None and told.taken >= 3)
             run.stop()
         return task.result()
 
@@ -109,8 +119,7 @@ def test_a_run_that_is_stopped_leaves_its_windows_open(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(run.run())
-            while run.ledger()["ticks"].rows_in < 48:
-                await asyncio.sleep(0)
+            await until(lambda: run.ledger()["ticks"].rows_in >= 48)
             run.stop()
 
     asyncio.run(scenario())
@@ -143,7 +152,6 @@ def test_what_was_staged_for_a_failed_checkpoint_comes_with_the_next(
     """A stage that fails costs no row: the next checkpoint has them."""
     items = ticks(60)
     expected = straight(items, tmp_path)
-    dag, _ = bars(items, tmp_path / "unused.json")
     sink = EpochSink(tmp_path / "out.json", {"stage": (call,)})
     made = mdp.Dag("job")
     made.source(ScriptedSource(items, out_of_order="1s"), name="ticks").dedupe(
