@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("END", "NamedInstrument", "ProviderStream", "instruments_of", "provider_name")
 
-import asyncio
+import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from market_data_pipeline.adapters.optional import has_core, require_optional
 from market_data_pipeline.adapters.provider_rows import Kinds
+from market_data_pipeline.adapters.threads import in_thread
 from market_data_pipeline.errors import ConfigError, SourceError
 
 END: Final = object()
@@ -192,14 +193,8 @@ class _Blocking(_Listed):
     """An iterator that may block: each step is taken in a thread."""
 
     async def next(self) -> Any:
-        loop = asyncio.get_running_loop()
-        step = loop.run_in_executor(None, next, self._iterator, END)
-        try:
-            return await asyncio.shield(step)
-        except asyncio.CancelledError:
-            # The thread cannot be told; what it has taken is given up with the run.
-            await asyncio.wait([step])
-            raise
+        # What the thread has taken when a run is stopped is given up with it.
+        return await in_thread(functools.partial(next, self._iterator, END))
 
 
 async def _close(provider: Any) -> None:

@@ -66,6 +66,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "csv": ("sink.csv", "CsvSink"),
             "duckdb": ("sink.duckdb", "DuckDBSink"),
             "jsonl": ("sink.jsonl", "JsonlSink"),
+            "market_data_store": ("adapters.bars_store", "BarsStoreSink"),
             "memory": ("sink.memory", "MemorySink"),
             "parquet": ("sink.parquet", "ParquetSink"),
             "postgres": ("sink.postgres", "PostgresSink"),
