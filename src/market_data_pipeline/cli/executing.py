@@ -6,21 +6,29 @@ __all__ = ("execute", "interruption", "result_dict")
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from market_data_pipeline.cli.metrics_page import serving
 from market_data_pipeline.cli.output import format_time
-from market_data_pipeline.cli.progress import watching
+from market_data_pipeline.cli.progress import RunWatch, watching
 
 if TYPE_CHECKING:
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.dag.results import RunResult
 
 
-def execute(dag: Dag, *, metrics: tuple[str, int] | None = None) -> tuple[RunResult, int | None]:
+def execute(
+    dag: Dag,
+    *,
+    metrics: tuple[str, int] | None = None,
+    served_at: tuple[str, int] | None = None,
+) -> tuple[RunResult, int | None]:
     """Run a graph, showing its progress on a terminal.
 
     Args:
         dag: The graph.
         metrics: Host and port where to serve its metrics meanwhile; None for nowhere.
+        served_at: Where to serve the live page meanwhile; None for nowhere.
 
     Returns:
         The result, and up to which event time the sources were read.
@@ -32,8 +40,27 @@ def execute(dag: Dag, *, metrics: tuple[str, int] | None = None) -> tuple[RunRes
     from market_data_pipeline.running import run
 
     with watching() as watch, serving(watch, metrics):
-        result = run(dag, progress=watch)
+        if served_at is None:
+            result = run(dag, progress=watch)
+        else:
+            result = _run_served(dag, served_at, watch)
     return result, watch.covered
+
+
+def _run_served(dag: Dag, served_at: tuple[str, int], watch: RunWatch) -> RunResult:
+    import asyncio
+
+    from market_data_pipeline.server.process import run_served
+    from market_data_pipeline.server.settings import ServerSettings
+    from market_data_pipeline.server.token import token_of
+
+    host, port = served_at
+    settings = ServerSettings(host=host, port=port, token=token_of())
+
+    def told(url: str) -> None:
+        click.echo(f"live page: {url}", err=True)
+
+    return asyncio.run(run_served(dag, settings, progress=watch, told=told))
 
 
 def interruption(covered_ns: int | None) -> str:

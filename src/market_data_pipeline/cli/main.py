@@ -25,6 +25,8 @@ from market_data_pipeline.errors import PipelineError, nearest
 _COMMANDS: Final = {
     "bars": "Turn files of trades or quotes into bars.",
     "run": "Run a pipeline that is written down in YAML.",
+    "serve": "Run pipelines with an HTTP API and a live page.",
+    "top": "Show what the pipelines of a server are doing.",
     "validate": "Check a pipeline without running it.",
     "graph": "Draw a pipeline.",
     "inspect": "Tell what is in files of trades or quotes, and what is wrong with it.",

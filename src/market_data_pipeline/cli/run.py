@@ -27,6 +27,7 @@ Exit codes:
 \b
 Examples:
   mdp run pipeline.yaml
+  mdp run pipeline.yaml --serve 8083
   mdp run pipeline.yaml --set bars.every=1min --set 'ticks.path=data/*.csv' --json
   mdp run pipeline.yaml --metrics 9464
 """
@@ -51,6 +52,13 @@ Examples:
     ),
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and show the graph; run nothing.")
+@click.option(
+    "--serve",
+    "served_at",
+    type=address,
+    metavar="[HOST:]PORT",
+    help="Serve the live page while it runs; a host others can reach needs MDP_SERVER_TOKEN.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on the last line.")
 @click.pass_context
 def command(
@@ -59,6 +67,7 @@ def command(
     overrides: tuple[str, ...],
     metrics: tuple[str, int] | None,
     dry_run: bool,  # noqa: FBT001
+    served_at: tuple[str, int] | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Run the pipeline in FILE, and print where every row went."""
@@ -70,7 +79,7 @@ def command(
     if dry_run:
         _dry_run(dag, as_json=as_json)
         return
-    result, covered = execute(dag, metrics=metrics)
+    result, covered = execute(dag, metrics=metrics, served_at=served_at)
     if as_json:
         print_json({"name": dag.name, **result_dict(result, covered)})
     else:

@@ -6,13 +6,15 @@ __all__ = ("create_app",)
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 
+from prometheus_client import REGISTRY, CollectorRegistry
+
 from market_data_pipeline.clock import Clock, SystemClock
-from market_data_pipeline.errors import MissingDependencyError
+from market_data_pipeline.errors import ConfigError, MissingDependencyError
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.settings import ServerSettings
 from market_data_pipeline.telemetry.prometheus import observe
@@ -61,9 +63,12 @@ def create_app(
     version = _version()
     live = LiveFeed(Observer(runtime, version, clock), settings.every_s, clock)
 
+    registry = REGISTRY
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with observe(runtime, clock=clock):
+        nonlocal registry
+        with _observed(runtime, clock) as registry:
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(live.run())
                 try:
@@ -81,13 +86,30 @@ def create_app(
     )
     app.state.live = live
     app.include_router(live_routes(runtime, settings, live, version))
-    app.include_router(health_routes(runtime))
+    app.include_router(health_routes(runtime, lambda: registry))
     app.include_router(job_routes(runtime, settings))
     app.include_router(pipeline_routes(runtime, settings))
     add_failures(app)
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+@contextlib.contextmanager
+def _observed(runtime: PipelineRuntime, clock: Clock) -> Iterator[CollectorRegistry]:
+    """Have the pipelines exposed; give the registry that exposes them.
+
+    It is the process's own, with all that others have there, unless another runtime is
+    exposed by it already.
+    """
+    with contextlib.ExitStack() as stack:
+        registry = REGISTRY
+        try:
+            stack.enter_context(observe(runtime, clock=clock))
+        except ConfigError:
+            registry = CollectorRegistry()
+            stack.enter_context(observe(runtime, registry=registry, clock=clock))
+        yield registry
 
 
 def _version() -> str:

@@ -23,6 +23,7 @@ from market_data_pipeline.spec.layers import lay_out
 from market_data_pipeline.spec.node_labels import clip, one_line, settings_line
 
 _RATE_OVER_S: Final = 2.0
+_RATE_FROM_S: Final = 0.4
 _HISTORY: Final = 240
 _JOBS_MAX: Final = 200
 _TEXT_MAX: Final = 2_000
@@ -42,7 +43,7 @@ class _Rate:
             self.marks.popleft()
         since, before = self.marks[0]
         seconds = now - since
-        if seconds <= 0:
+        if seconds < _RATE_FROM_S:
             return dict.fromkeys(counts, 0.0)
         return {
             name: round(max(0, count - before.get(name, 0)) / seconds, 1)

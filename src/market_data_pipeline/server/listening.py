@@ -28,11 +28,12 @@ def bound_socket(settings: ServerSettings) -> socket.socket:
     Raises:
         ConfigError: If it cannot.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((settings.host.strip("[]"), settings.port))
+        listening.bind((host, settings.port))
     except OSError as err:
         listening.close()
         msg = f"cannot listen on `{settings.host}` port {settings.port}: {err.strerror or err}"
@@ -43,7 +44,8 @@ def bound_socket(settings: ServerSettings) -> socket.socket:
 
 def served_url(settings: ServerSettings, listening: socket.socket) -> str:
     """Return the address to open in a browser."""
-    host, port = listening.getsockname()[:2]
+    address: tuple[str, int] = listening.getsockname()[:2]
+    host, port = address
     scheme = "http" if settings.tls_cert is None else "https"
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
     return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
@@ -92,18 +94,23 @@ async def serve(
             ssl_keyfile=settings.tls_key,
         )
     )
+    failure: BaseException | None = None
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.serve(sockets=[listening]))
-        try:
-            while not server.started and not task.done():  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.01)
-            if task.done() and not server.started:
-                msg = "the server could not start; its log says why"
-                raise ConfigError(msg)
-            yield
-        finally:
-            app.state.live.close()
-            server.should_exit = True
+        while not server.started and not task.done():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        if not server.started:
+            failure = ConfigError("the server could not start; its log says why")
+        else:
+            try:
+                yield
+            except (Exception, asyncio.CancelledError) as err:  # noqa: BLE001 - raised below
+                # Taken out of the group, which would cut off the answers under way.
+                failure = err
+        app.state.live.close()
+        server.should_exit = True
+    if failure is not None:
+        raise failure
 
 
 def _protocol(settings: ServerSettings) -> type[H11Protocol]:

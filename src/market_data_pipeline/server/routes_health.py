@@ -4,19 +4,28 @@ from __future__ import annotations
 
 __all__ = ("health_routes",)
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.answers import HttpError
 from market_data_pipeline.telemetry.prometheus import exposition
 
 
-def health_routes(runtime: PipelineRuntime) -> APIRouter:
-    """Return the routes."""
+def health_routes(
+    runtime: PipelineRuntime, registry: Callable[[], CollectorRegistry]
+) -> APIRouter:
+    """Return the routes.
+
+    Args:
+        runtime: The runtime.
+        registry: Returns what `/metrics` answers from.
+    """
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", summary="Is it alive?", responses={503: {}})
@@ -39,6 +48,7 @@ def health_routes(runtime: PipelineRuntime) -> APIRouter:
     async def metrics() -> Response:
         if not runtime.health().ready:
             raise HttpError(503, "the runtime is not started")
-        return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
+        text = await asyncio.to_thread(exposition, registry())
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -84,8 +84,11 @@ def live_routes(
         return Response(draw(run.dag, "svg"), media_type="image/svg+xml")
 
     @routes.get("/session", summary="Is a token needed?", tags=["session"])
-    async def session() -> dict[str, bool]:
-        return {"token_needed": settings.token is not None}
+    async def session(request: Request) -> dict[str, bool]:
+        cookie = request.cookies.get(COOKIE, "").encode("utf-8", "replace")
+        token = settings.token
+        known = token is None or hmac.compare_digest(cookie, page_cookie(token).encode())
+        return {"token_needed": token is not None, "signed_in": known}
 
     @routes.post("/session", summary="Show the token, and get a cookie", tags=["session"])
     async def sign_in(body: _Token) -> Response:
