@@ -8,18 +8,26 @@ from typing import Any
 
 import pytest
 
+from market_data_pipeline.adapters.provider_source import ProviderSource
 from market_data_pipeline.adapters.sink_adapter import StoreSinkAdapter
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
-from market_data_pipeline.dag.pressure import PressureLevel, PressureWriter
+from market_data_pipeline.dag.pressure import (
+    Pressure,
+    PressureLevel,
+    PressurePublisher,
+    PressureWriter,
+)
 from market_data_pipeline.errors import ConfigError, SinkError
 from market_data_pipeline.flow import Dag
+from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.running import run
 from market_data_pipeline.source.synthetic import SyntheticSource
 from market_data_pipeline.symbols import SymbolTable
 from support.nodes import trades
 from support.optional_packages import real_package
+from support.providers import START_NS, FakeProvider, quote
 
 SYMBOLS = SymbolTable()
 
@@ -139,9 +147,21 @@ def test_full_queue_makes_the_writer_wait_and_tells_the_pressure() -> None:
     levels: set[PressureLevel | None] = set()
     adapter = StoreSinkAdapter.from_sink(store, convert=times, coord_id="full", capacity=4)
 
+    told: list[Pressure] = []
+
     async def main() -> None:
         writer = await adapter.open(given, None)
         assert isinstance(writer, PressureWriter)
+        assert isinstance(writer, PressurePublisher)
+        writer.on_pressure(told.append)
+        other = StoreSinkAdapter.from_sink(
+            Store(delay_s=0.02), convert=times, coord_id="other", capacity=2
+        )
+        beside = await other.open(context(), None)
+        for number in range(3):
+            await beside.write(batch(number))
+        await beside.finish()
+        assert told == []
         for number in range(12):
             await writer.write(batch(number * 5))
             pressure = writer.pressure()
@@ -154,6 +174,9 @@ def test_full_queue_makes_the_writer_wait_and_tells_the_pressure() -> None:
 
     asyncio.run(main())
     assert PressureLevel.HARD in levels
+    assert [pressure.level for pressure in told][:1] == [PressureLevel.HARD]
+    assert told[-1].level is PressureLevel.OK
+    assert {pressure.capacity for pressure in told} == {4}
     assert len(store.rows) == 60
 
 
@@ -346,6 +369,34 @@ def test_graph_writes_records_of_core() -> None:
     result = run(dag)
     assert result.ledger["store"].rows_out == len(store.rows) > 100
     assert {type(row).__module__.partition(".")[0] for row in store.rows} == {"market_data_core"}
+
+
+def test_slow_store_slows_the_provider_down() -> None:
+    """Through the feedback events of the coordinator; and no row is lost."""
+    store = Store(delay_s=0.05)
+    provider = FakeProvider([quote(n / 1000) for n in range(4000)])
+    dag = Dag("loop")
+    rows = dag.source(ProviderSource(provider, ("A",), rate=4000, buffer_rows=100), name="feed")
+    sink = StoreSinkAdapter.from_sink(
+        store, convert=lambda rows: rows.times.tolist(), coord_id="loop", capacity=8
+    )
+    rows.edge(rows=50).sink(sink, name="store")
+    scales: list[float] = []
+
+    async def main() -> None:
+        async with PipelineRuntime() as runtime:
+            key = await runtime.start(dag)
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                assert runtime.feedback is not None
+                figures = runtime.feedback.state().providers.get("fake")
+                scales.append(1.0 if figures is None else figures.scale)
+            await runtime.stop(key)
+
+    asyncio.run(main())
+    assert min(scales) < 0.5
+    assert len(store.rows) > 100
+    assert store.rows == [START_NS + n * 10**6 for n in range(len(store.rows))]
 
 
 def test_store_must_be_one() -> None:

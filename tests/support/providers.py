@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("FakeProvider", "Quote", "TransientError", "quote")
+__all__ = ("START", "START_NS", "FakeProvider", "Quote", "TransientError", "quote")
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

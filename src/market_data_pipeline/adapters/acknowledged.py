@@ -183,6 +183,10 @@ class AcknowledgedWriter:
             item.done.cancel()
         await self._link.stop(drain=False, wake=self._wake())
 
+    def on_pressure(self, listener: Callable[[Pressure], None] | None) -> None:
+        """Call a function for each feedback event of the coordinator; None to stop."""
+        self._link.on_pressure(listener)
+
     def pressure(self) -> Pressure:
         """Return how many batches wait."""
         self._link.commit_s = self._acknowledging.commit_s

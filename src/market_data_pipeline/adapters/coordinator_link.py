@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ("CoordinatorLink", "WatchSettings")
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from market_data_pipeline.clock import Clock
 from market_data_pipeline.dag.pressure import Pressure, PressureLevel
 from market_data_pipeline.errors import SinkError
 
-_MARGIN_S: Final = 5.0
 _WAITING_IS_NO_ERROR: Final = "circuit_open"
 
 
@@ -70,6 +69,7 @@ class CoordinatorLink:
         ).feedback_bus()
         self._workers = 0
         self._level: PressureLevel | None = None
+        self._listener: Callable[[Pressure], None] | None = None
         self._errors_before = self._errors()
         self._dropped_before = self._dropped()
         self._progress = 0.0
@@ -180,7 +180,8 @@ class CoordinatorLink:
         stopping = loop.create_task(self._coordinator.stop(drain=drain, timeout=timeout_s))
         waking = None if wake is None else loop.create_task(wake)
         try:
-            await asyncio.wait([stopping], timeout=timeout_s + _MARGIN_S)
+            # It may take all of its time to drain; then its workers end.
+            await asyncio.wait([stopping], timeout=timeout_s * 2)
         finally:
             for task in (stopping, waking):
                 if task is not None and not task.done():
@@ -189,7 +190,7 @@ class CoordinatorLink:
         if stopping.cancelled():
             msg = (
                 f"the coordinator `{self.coord_id}` did not stop within "
-                f"{timeout_s + _MARGIN_S:g} s: a write is under way that does not end"
+                f"{timeout_s * 2:g} s: a write is under way that does not end"
             )
             raise SinkError(msg)
         stopping.result()
@@ -232,10 +233,18 @@ class CoordinatorLink:
             level = PressureLevel.HARD
         return Pressure(health.queue_size, health.capacity, self.commit_s, level)
 
+    def on_pressure(self, listener: Callable[[Pressure], None] | None) -> None:
+        """Call a function for each event of the coordinator; None to stop."""
+        self._listener = listener
+
     async def _on_feedback(self, event: Any) -> None:
-        # Awaited under the lock of the queue, so it may not do more than this.
-        if event.coordinator_id == self.coord_id:
-            self._level = PressureLevel(getattr(event.level, "value", event.level))
+        # Awaited under the lock of the queue, so neither this nor the listener may wait.
+        if event.coordinator_id != self.coord_id:
+            return
+        self._level = PressureLevel(getattr(event.level, "value", event.level))
+        if self._listener is not None:
+            told = Pressure(event.queue_size, event.capacity, self.commit_s, self._level)
+            self._listener(told)
 
     def _progressed(self) -> bool:
         """Tell whether a batch was written since the last call."""

@@ -86,6 +86,10 @@ class SuppliedWriter:
         """Stop it; what waits is given up."""
         await self._link.stop(drain=False)
 
+    def on_pressure(self, listener: Callable[[Pressure], None] | None) -> None:
+        """Call a function for each feedback event of the coordinator; None to stop."""
+        self._link.on_pressure(listener)
+
     def pressure(self) -> Pressure:
         """Return how many items wait."""
         return self._link.pressure()
