@@ -13,18 +13,27 @@ __all__ = (
     "TRADE",
     "AsofJoin",
     "Assign",
+    "BackpressurePolicy",
     "Bars",
     "Batch",
     "BatchRows",
+    "BatcherError",
     "ChaosSource",
-    "Conditions",
     "ClockSkew",
+    "Conditions",
     "ConfigError",
+    "ConfigurationError",
     "CsvSink",
     "Dag",
+    "DatabaseSinkSettings",
     "Dedupe",
+    "DropPolicy",
     "DuckDBSink",
     "Edge",
+    "ExplicitPipelineConfig",
+    "ExplicitPipelineConfigBuilder",
+    "ExplicitPipelineFactory",
+    "ExplicitPipelineValidator",
     "Field",
     "Filter",
     "Flaw",
@@ -39,9 +48,16 @@ __all__ = (
     "MemorySink",
     "MemorySource",
     "NodeError",
+    "OperatorError",
     "OutputError",
+    "PacingError",
     "ParquetSink",
+    "PipelineBuilder",
+    "PipelineContext",
     "PipelineError",
+    "PipelineOverrides",
+    "PipelineSettings",
+    "PipelineSpec",
     "Quality",
     "ReplaySource",
     "Router",
@@ -49,7 +65,14 @@ __all__ = (
     "Schema",
     "Select",
     "SequenceTracker",
+    "SimplePipelineConfig",
+    "SimplePipelineConfigBuilder",
+    "SimplePipelineFactory",
+    "SimplePipelineValidator",
+    "SinkError",
+    "SourceError",
     "Stream",
+    "StreamingPipeline",
     "SymbolTable",
     "SyntheticSource",
     "Throttle",
@@ -58,27 +81,68 @@ __all__ = (
     "Union",
     "Windows",
     "__version__",
+    "build_pipeline",
+    "create_explicit_pipeline",
+    "create_pipeline",
+    "ensure_windows_selector_event_loop",
+    "explicit_factory",
+    "get_pipeline_config",
     "load",
     "run",
     "run_dag",
+    "simple_factory",
+    "upstream_create_pipeline",
 )
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from market_data_pipeline.api.config_builders import (
+        ExplicitPipelineConfigBuilder as ExplicitPipelineConfigBuilder,
+    )
+    from market_data_pipeline.api.config_builders import (
+        SimplePipelineConfigBuilder as SimplePipelineConfigBuilder,
+    )
+    from market_data_pipeline.api.factory import ExplicitPipelineFactory as ExplicitPipelineFactory
+    from market_data_pipeline.api.factory import SimplePipelineFactory as SimplePipelineFactory
+    from market_data_pipeline.api.factory import explicit_factory as explicit_factory
+    from market_data_pipeline.api.factory import simple_factory as simple_factory
+    from market_data_pipeline.api.interface import (
+        create_explicit_pipeline as create_explicit_pipeline,
+    )
+    from market_data_pipeline.api.interface import create_pipeline as create_pipeline
+    from market_data_pipeline.api.types import BackpressurePolicy as BackpressurePolicy
+    from market_data_pipeline.api.types import DropPolicy as DropPolicy
+    from market_data_pipeline.api.types import ExplicitPipelineConfig as ExplicitPipelineConfig
+    from market_data_pipeline.api.types import SimplePipelineConfig as SimplePipelineConfig
+    from market_data_pipeline.api.validators import (
+        ExplicitPipelineValidator as ExplicitPipelineValidator,
+    )
+    from market_data_pipeline.api.validators import (
+        SimplePipelineValidator as SimplePipelineValidator,
+    )
     from market_data_pipeline.batch import Batch as Batch
     from market_data_pipeline.batcher.batch import BatchRows as BatchRows
+    from market_data_pipeline.config import PipelineSettings as PipelineSettings
+    from market_data_pipeline.config import get_pipeline_config as get_pipeline_config
+    from market_data_pipeline.context import PipelineContext as PipelineContext
     from market_data_pipeline.dag.graph import Edge as Edge
     from market_data_pipeline.dag.metrics import Ledger as Ledger
     from market_data_pipeline.dag.results import RunResult as RunResult
     from market_data_pipeline.dag.runtime import run_dag as run_dag
+    from market_data_pipeline.errors import BatcherError as BatcherError
     from market_data_pipeline.errors import ConfigError as ConfigError
+    from market_data_pipeline.errors import ConfigurationError as ConfigurationError
     from market_data_pipeline.errors import GraphError as GraphError
     from market_data_pipeline.errors import InputError as InputError
     from market_data_pipeline.errors import NodeError as NodeError
+    from market_data_pipeline.errors import OperatorError as OperatorError
     from market_data_pipeline.errors import OutputError as OutputError
+    from market_data_pipeline.errors import PacingError as PacingError
     from market_data_pipeline.errors import PipelineError as PipelineError
+    from market_data_pipeline.errors import SinkError as SinkError
+    from market_data_pipeline.errors import SourceError as SourceError
     from market_data_pipeline.flow import Dag as Dag
     from market_data_pipeline.flow import Stream as Stream
     from market_data_pipeline.flow import load as load
@@ -102,6 +166,17 @@ if TYPE_CHECKING:
     )
     from market_data_pipeline.operator.union import Union as Union
     from market_data_pipeline.operator.windows import Windows as Windows
+    from market_data_pipeline.pipeline import StreamingPipeline as StreamingPipeline
+    from market_data_pipeline.pipeline_builder import PipelineBuilder as PipelineBuilder
+    from market_data_pipeline.pipeline_builder import build_pipeline as build_pipeline
+    from market_data_pipeline.pipeline_builder import (
+        ensure_windows_selector_event_loop as ensure_windows_selector_event_loop,
+    )
+    from market_data_pipeline.pipeline_builder import (
+        upstream_create_pipeline as upstream_create_pipeline,
+    )
+    from market_data_pipeline.pipeline_spec import PipelineOverrides as PipelineOverrides
+    from market_data_pipeline.pipeline_spec import PipelineSpec as PipelineSpec
     from market_data_pipeline.records import BAR as BAR
     from market_data_pipeline.records import QUOTE as QUOTE
     from market_data_pipeline.records import QUOTE_BAR as QUOTE_BAR
@@ -112,6 +187,7 @@ if TYPE_CHECKING:
     from market_data_pipeline.records import Schema as Schema
     from market_data_pipeline.running import run as run
     from market_data_pipeline.sink.csv import CsvSink as CsvSink
+    from market_data_pipeline.sink.database import DatabaseSinkSettings as DatabaseSinkSettings
     from market_data_pipeline.sink.duckdb import DuckDBSink as DuckDBSink
     from market_data_pipeline.sink.jsonl import JsonlSink as JsonlSink
     from market_data_pipeline.sink.memory import MemorySink as MemorySink
@@ -126,6 +202,47 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES: Final = {
+    "api.config_builders": (
+        "ExplicitPipelineConfigBuilder",
+        "SimplePipelineConfigBuilder",
+    ),
+    "api.factory": (
+        "ExplicitPipelineFactory",
+        "SimplePipelineFactory",
+        "explicit_factory",
+        "simple_factory",
+    ),
+    "api.interface": (
+        "create_explicit_pipeline",
+        "create_pipeline",
+    ),
+    "api.types": (
+        "BackpressurePolicy",
+        "DropPolicy",
+        "ExplicitPipelineConfig",
+        "SimplePipelineConfig",
+    ),
+    "api.validators": (
+        "ExplicitPipelineValidator",
+        "SimplePipelineValidator",
+    ),
+    "config": (
+        "PipelineSettings",
+        "get_pipeline_config",
+    ),
+    "context": ("PipelineContext",),
+    "pipeline": ("StreamingPipeline",),
+    "pipeline_builder": (
+        "PipelineBuilder",
+        "build_pipeline",
+        "ensure_windows_selector_event_loop",
+        "upstream_create_pipeline",
+    ),
+    "pipeline_spec": (
+        "PipelineOverrides",
+        "PipelineSpec",
+    ),
+    "sink.database": ("DatabaseSinkSettings",),
     "batch": ("Batch",),
     "batcher.batch": ("BatchRows",),
     "dag.graph": ("Edge",),
@@ -133,6 +250,12 @@ _HOMES: Final = {
     "dag.results": ("RunResult",),
     "dag.runtime": ("run_dag",),
     "errors": (
+        "BatcherError",
+        "ConfigurationError",
+        "OperatorError",
+        "PacingError",
+        "SinkError",
+        "SourceError",
         "ConfigError",
         "GraphError",
         "InputError",

@@ -37,6 +37,7 @@ from market_data_pipeline.dag.messages import (
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import (
     AsyncOperator,
+    DrainedOperator,
     JoinNode,
     JoinOperator,
     NodeContext,
@@ -130,7 +131,7 @@ class Chain:
                 elif isinstance(message, Watermark):
                     self._advance(message.time)
                 elif isinstance(message, End):
-                    self._end()
+                    await self._end()
                 elif isinstance(message, Status):
                     self._tell(message)
                 elif isinstance(message, Barrier):
@@ -290,6 +291,13 @@ class Chain:
                 if wanting:
                     self._outbox.append((wanting, Watermark(mark)))
 
+    async def _drain(self) -> None:
+        """Let an operator that is waited for give up what it holds."""
+        operator = self.steps[0].operator
+        if isinstance(operator, DrainedOperator):
+            for port, given in await operator.drain():
+                self._route(0, port, given)
+
     def _finish(self) -> None:
         for at, step in enumerate(self.steps):
             self._at = at
@@ -299,12 +307,14 @@ class Chain:
         self.watermark = TIME_MAX
         self._pass_on(END)
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         """Give up what is held, unless that was done in an earlier life of the run."""
         if self.ended:
             self._pass_on(END)
             return
         before = {step.node.name: step.account.rows_out for step in self.steps}
+        if self.steps[0].is_async:
+            await self._drain()
         self._finish()
         gave = {step.node.name: step.account.rows_out for step in self.steps}
         self.gave_at_end = {name: gave[name] - before[name] for name in gave}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = (
     "AsyncOperator",
+    "DrainedOperator",
     "JoinNode",
     "JoinOperator",
     "NodeContext",
@@ -227,6 +228,15 @@ class StatusOperator(Protocol):
 
     def status(self, status: Status) -> Outputs:
         """Take a state of the input; it is passed on after what this returns."""
+        ...
+
+
+@runtime_checkable
+class DrainedOperator(Protocol):
+    """What an `AsyncOperator` has besides if it has to wait to give up what it holds."""
+
+    async def drain(self) -> Outputs:
+        """Take the end of input; called once, right before `finish`."""
         ...
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ("Bars",)
+__all__ = ("Bars", "SecondBarAggregator")
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from market_data_pipeline.calendars import check_calendar
 from market_data_pipeline.dag.component import component, settings_of
@@ -36,6 +36,9 @@ from market_data_pipeline.operator.bar_schema import (
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Every, Price, bar_spec
 from market_data_pipeline.operator.picked_bars import PickedBars, picked_schema
 from market_data_pipeline.records import TURNOVER, Schema
+
+if TYPE_CHECKING:
+    from market_data_pipeline.operator.second_bars import SecondBarAggregator
 
 _OPTIONAL: Final = ("missing", "updates", "action", "trade_id")
 
@@ -236,3 +239,13 @@ class Bars:
         )
         price = self.price or spec.price
         return bars if price is None else PickedBars(spec, price, bars, context)
+
+
+def __getattr__(name: str) -> Any:
+    # Its home in version 0.8; it is made of `Bars`, so it cannot be imported above.
+    if name == "SecondBarAggregator":
+        from market_data_pipeline.operator.second_bars import SecondBarAggregator
+
+        return SecondBarAggregator
+    msg = f"module `{__name__}` has no attribute `{name}`"
+    raise AttributeError(msg)

@@ -6,6 +6,7 @@ __all__ = ("BarSink", "sink_node")
 
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -15,6 +16,7 @@ from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext, SinkNode, SinkWriter
 from market_data_pipeline.dag.pressure import Pressure
 from market_data_pipeline.errors import OutputError
+from market_data_pipeline.objects import OBJECTS, awaited
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.bar_objects import bars_of, check_bars
 from market_data_pipeline.sink.write_queue import Counters
@@ -34,7 +36,7 @@ def sink_node(sink: Any, *, batch_rows: int = 500) -> SinkNode:
 
 @component("bar_sink")
 class BarSink:
-    """Hands bars to a sink object, as lists of `Bar`.
+    """Hands bars to a sink object, as lists of `Bar`; other objects as they are.
 
     Backpressure: that of the object; where its queue is full and it blocks, so does this.
 
@@ -61,11 +63,11 @@ class BarSink:
         Raises:
             SchemaError: If the rows are no bars.
         """
-        if schema is not None:
+        if schema is not None and schema != OBJECTS:
             check_bars(schema)
         start: Any = getattr(self.sink, "start", None)
-        if start is not None:
-            await start()
+        if callable(start):
+            await awaited(start())
         if not callable(getattr(self.sink, "pressure", None)):
             return _BarWriter(self, context.account)
         return _PressedBarWriter(self, context.account)
@@ -95,16 +97,24 @@ class _BarWriter:
 
     async def write(self, batch: Batch) -> None:
         if batch.schema is not self._schema:
-            check_bars(batch.schema)
+            if batch.schema != OBJECTS:
+                check_bars(batch.schema)
             self._schema = batch.schema
-        self._account.held += len(batch)
-        bars = [bar for bar in bars_of(batch) if bar is not None]
-        empty = len(batch) - len(bars)
+        for group in _groups(batch):
+            await self._write(group)
+
+    async def _write(self, group: Batch) -> None:
+        self._account.held += len(group)
+        if group.schema == OBJECTS:
+            bars = list(group.columns["object"])
+        else:
+            bars = [bar for bar in bars_of(group) if bar is not None]
+        empty = len(group) - len(bars)
         self._account.held -= empty
         self._account.add("rejected", empty)
         for start in range(0, len(bars), self._batch_rows):
             part = bars[start : start + self._batch_rows]
-            await self._sink.write(part)
+            await awaited(self._sink.write(part))
             self._given += len(part)
             self._settle()
 
@@ -139,13 +149,13 @@ class _BarWriter:
 
     async def finish(self) -> None:
         try:
-            await self._sink.close(drain=True)
+            await awaited(self._sink.close(drain=True))
         finally:
             self._settle()
 
     async def abort(self) -> None:
         try:
-            await self._sink.close(drain=False)
+            await awaited(self._sink.close(drain=False))
         finally:
             self._settle()
 
@@ -154,3 +164,11 @@ class _PressedBarWriter(_BarWriter):
     def pressure(self) -> Pressure:
         pressure: Pressure = self._sink.pressure()
         return pressure
+
+
+def _groups(batch: Batch) -> list[Batch]:
+    """Return objects by what is to be written together; of columns all is."""
+    if batch.schema != OBJECTS:
+        return [batch]
+    ends = [*(np.flatnonzero(np.diff(batch.columns["group"])) + 1).tolist(), len(batch)]
+    return [batch.slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]

@@ -1,4 +1,4 @@
-"""Rows of a reader with their watermarks, cut to a range of event time and a symbol."""
+"""Rows of a reader with their watermarks, cut to a range of event time and to symbols."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Feed:
         bound: The watermark is the highest event time seen minus this.
         start: First event time of the range.
         end: First event time after the range.
-        symbol: The only symbol to keep; None for all.
+        symbols: The only symbols to keep; none for all.
         states: What the feed said of itself, by time. A state comes before the first row
             that takes the reader beyond its time.
         on_outage: What an outage does to others; see `FeedProgress`.
@@ -60,7 +60,7 @@ class Feed:
         bound: int,
         start: int = TIME_MIN,
         end: int = TIME_MAX,
-        symbol: str | None = None,
+        symbols: Sequence[str] = (),
         states: Sequence[Status] = (),
         on_outage: OnOutage = "hold",
     ) -> None:
@@ -68,13 +68,13 @@ class Feed:
         self._reader = reader
         self._start = start
         self._end = end
-        self._symbol = symbol
-        self._takes_all = start == TIME_MIN and end == TIME_MAX and symbol is None
+        self._symbols = tuple(symbols)
+        self._takes_all = start == TIME_MIN and end == TIME_MAX and not symbols
         self._progress = FeedProgress(bound, on_outage=on_outage)
         self._states = deque(
             state
             for state in states
-            if start <= state.time < end and (symbol is None or state.key in {None, symbol})
+            if start <= state.time < end and (not symbols or state.key in {None, *symbols})
         )
         self._highest = TIME_MIN
         self._ended = False
@@ -125,8 +125,8 @@ class Feed:
             return batch
         times = batch.times
         mask = (times >= self._start) & (times < self._end)
-        if self._symbol is not None and "symbol" in batch.schema:
-            mask &= batch["symbol"] == batch.symbols.code(self._symbol)
+        if self._symbols and "symbol" in batch.schema:
+            mask &= np.isin(batch["symbol"], batch.symbols.encode(self._symbols))
         rows = np.flatnonzero(mask)
         if len(rows) == len(batch):
             return batch

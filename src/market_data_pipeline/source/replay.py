@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Type
 
 from pydantic import BeforeValidator, Field
 
+from market_data_pipeline import pacing as token_bucket
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.nodes import NodeContext, SourceItem
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import CheckpointError, ConfigError
+from market_data_pipeline.pacing import Budget, budget_of
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.feed import Feed, Given
 from market_data_pipeline.source.file_set import FileSet
@@ -27,6 +29,7 @@ from market_data_pipeline.source.formats import Format
 from market_data_pipeline.source.pacing import Pacer, check_provider
 from market_data_pipeline.source.paths import find_files
 from market_data_pipeline.source.progress import OnOutage
+from market_data_pipeline.source.quote_stream import QuoteStream, also_spelled
 from market_data_pipeline.source.read_ahead import ReadAhead
 from market_data_pipeline.source.reader import ReadOptions
 from market_data_pipeline.source.recorded_states import read_states
@@ -63,9 +66,46 @@ else:
     Moment = Annotated[str | None, BeforeValidator(_as_text)]
 
 
+def _translated(
+    args: tuple[Any, ...], settings: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the settings for the arguments of version 0.8."""
+    if len(args) > 1 and not isinstance(args[1], str):
+        names = (
+            *("path", "symbols", "start_time", "end_time"),
+            *("replay_speed", "pacing_budget", "ctx"),
+        )
+        if len(args) > len(names) or settings.keys() & set(names[: len(args)]):
+            msg = f"`ReplaySource` takes {', '.join(names)}, each once"
+            raise TypeError(msg)
+        settings |= dict(zip(names, args, strict=False))
+        args = ()
+    before = {"file_path": "path", "start_time": "start", "end_time": "end"}
+    before["replay_speed"] = "speed"
+    is_before = bool(settings.keys() & {*before, "ctx", "pacing_budget"})
+    for name, ours in before.items():
+        if name in settings:
+            if ours in settings:
+                msg = f"`{name}` and `{ours}` are one setting; give one of them"
+                raise TypeError(msg)
+            settings[ours] = settings.pop(name)
+    if is_before:
+        # Recordings were played as they happened, and 0 was as fast as can be.
+        settings["speed"] = settings.get("speed", 1.0) or "max"
+        settings["symbols"] = tuple(settings.get("symbols") or ())
+    budget = settings.get("pacing_budget")
+    if isinstance(budget, Budget):
+        settings["pacing_budget"] = (budget.max_msgs_per_sec, budget.burst)
+    return args, settings
+
+
+@also_spelled(_translated)
 @component("replay")
-class ReplaySource:
+class ReplaySource(QuoteStream):
     """Read recorded trades or quotes from files.
+
+    Arguments of version 0.8, `ReplaySource(file_path="ticks.csv", replay_speed=2.0)`, are
+    taken too; as then, the speed is 1 where they do not say another.
 
     Backpressure: waits; reads at most a few batches ahead.
 
@@ -99,6 +139,10 @@ class ReplaySource:
             the other as they are listed, whatever their times.
         batch_rows: Most rows in one batch; the result does not depend on it.
         strict: Fail on the first row that cannot be taken, instead of rejecting it.
+        symbols: The only symbols to keep, the rest being counted as `filtered`; none for
+            all. Not with `symbol`.
+        pacing_budget: Rate and burst of a token bucket that rows pass before they come out;
+            null for none.
     """
 
     path: Paths
@@ -118,6 +162,8 @@ class ReplaySource:
     order: Literal["merge", "sequence"] = "merge"
     batch_rows: int = Field(default=65_536, ge=1)
     strict: bool = False
+    symbols: tuple[str, ...] = ()
+    pacing_budget: tuple[float, float] | None = None
 
     type_name: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
@@ -127,7 +173,13 @@ class ReplaySource:
         if self.speed != "max" and not 0 < self.speed < float("inf"):
             msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
             raise ConfigError(msg, parameter="speed")
-        check_provider(self.provider, self.speed)
+        if self.pacing_budget is not None:
+            budget_of(self.pacing_budget)
+        else:
+            check_provider(self.provider, self.speed)
+        if self.symbol is not None and self.symbols:
+            msg = "`symbol` and `symbols` are not to be given both"
+            raise ConfigError(msg, parameter="symbols")
         start, end = self._range()
         if start >= end:
             msg = f"`end` must be after `start` ({self.start}), was {self.end}"
@@ -174,7 +226,8 @@ class ReplaySource:
             InputError: If there is no file, one cannot be read, or their columns differ.
         """
         wanted = context.columns
-        if wanted is not None and self.symbol is not None:
+        kept = self.symbols if self.symbol is None else (self.symbol,)
+        if wanted is not None and kept:
             wanted |= {"symbol"}
         if wanted is not None and self.max_future_skew is not None:
             wanted |= {"ts_recv"}
@@ -198,12 +251,17 @@ class ReplaySource:
             bound=bound,
             start=start,
             end=end,
-            symbol=self.symbol,
+            symbols=kept,
             states=states,
             on_outage=self.on_outage,
         )
         pacer = None if self.speed == "max" else Pacer(context.clock, self.speed)
-        reading = _ReplayReader(feed, pacer, context, {"files": known, "columns": columns})
+        given = {"files": known, "columns": columns}
+        if self.pacing_budget is None:
+            reading = _ReplayReader(feed, pacer, context, given)
+        else:
+            bucket = token_bucket.Pacer(self.pacing_budget, clock=context.clock)
+            reading = _BudgetedReader(feed, pacer, context, given, bucket)
         if self.provider is not None:
             reading.provider = self.provider
         return reading
@@ -231,6 +289,7 @@ class _ReplayReader:
         self.schema = feed.schema
         self._feed = feed
         self._pacer = pacer
+        self._holds = pacer is not None
         self._account = context.account
         self._fraction = 0.0
         self._held: deque[SourceItem] = deque()
@@ -290,7 +349,7 @@ class _ReplayReader:
         given: list[tuple[str, SourceItem]] = []
         if step.rejected is not None:
             given.append(("rejected", step.rejected))
-        if self._pacer is not None:
+        if self._holds:
             self._held.extend(step.items)
             return given
         for item in step.items:
@@ -301,9 +360,11 @@ class _ReplayReader:
             given.append(("out", item))
         return given
 
+    async def _rows_due(self, batch: Batch) -> int:
+        return len(batch) if self._pacer is None else await self._pacer.wait(batch)
+
     async def _due(self, batch: Batch) -> Batch:
-        assert self._pacer is not None  # noqa: S101 - only a paced reader holds rows
-        rows = await self._pacer.wait(batch)
+        rows = await self._rows_due(batch)
         if rows == len(batch):
             self._held.popleft()
         else:
@@ -323,3 +384,29 @@ class _ReplayReader:
     async def close(self) -> None:
         await self._ahead.close()
         self._feed.close()
+
+
+class _BudgetedReader(_ReplayReader):
+    """Lets rows out as a token bucket allows too, whose rate can be scaled."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        pacer: Pacer | None,
+        context: NodeContext,
+        input_: dict[str, Any],
+        bucket: token_bucket.Pacer,
+    ) -> None:
+        super().__init__(feed, pacer, context, input_)
+        self._bucket = bucket
+        self._holds = True
+
+    def throttle(self, scale: float) -> None:
+        super().throttle(scale)
+        self._bucket.scale = scale
+
+    async def _rows_due(self, batch: Batch) -> int:
+        rows = await super()._rows_due(batch)
+        rows = max(1, min(rows, int(self._bucket.budget.burst * self._bucket.scale)))
+        await self._bucket.allow(rows)
+        return rows

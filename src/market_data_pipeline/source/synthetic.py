@@ -5,29 +5,39 @@ from __future__ import annotations
 __all__ = ("SequenceGap", "SyntheticSource", "SyntheticTruth")
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch, Progress
-from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.component import component, settings_of
 from market_data_pipeline.dag.epochs import Position
 from market_data_pipeline.dag.messages import Idle
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.pacing import Budget, budget_of
 from market_data_pipeline.records import QUOTE, TRADE, Schema
 from market_data_pipeline.source.pacing import EventTime, check_provider
+from market_data_pipeline.source.quote_stream import QuoteStream, also_spelled
 from market_data_pipeline.source.rewinding import Standing
+from market_data_pipeline.source.synthetic_live import LiveMarket, LiveReader
 from market_data_pipeline.source.synthetic_market import Block, Market, MarketSettings
 
 _LATENCY_NS: Final = 350_000
+_LIVE_RATE: Final = 100.0
+_BUDGET: Final = (1_000.0, 1_000.0)
+_OF_LIVE: Final = frozenset(
+    ("symbols", "seed", "kind", "ticks_per_sec", "pacing_budget", "provider", "batch_rows")
+)
 _MOST_SYMBOLS: Final = 65_536
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_OF_BEFORE: Final = frozenset(("symbols", "ticks_per_sec", "pacing_budget", "seed", "ctx"))
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -81,21 +91,50 @@ class SyntheticTruth:
         return int(np.count_nonzero(_too_late(self.late_times, self.late_watermarks, every)))
 
 
+def _translated(
+    args: tuple[Any, ...], settings: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the settings for the arguments of version 0.8, where symbols come first."""
+    if args and not isinstance(args[0], int):
+        names = ("symbols", "ticks_per_sec", "pacing_budget", "seed", "ctx")
+        if len(args) > len(names) or settings.keys() & set(names[: len(args)]):
+            msg = f"`SyntheticSource` takes {', '.join(names)}, each once"
+            raise TypeError(msg)
+        settings |= dict(zip(names, args, strict=False))
+        settings.setdefault("ticks_per_sec", _LIVE_RATE)
+        args = ()
+    if settings.keys() & {"pacing_budget", "ctx"} and not settings.keys() - _OF_BEFORE:
+        settings.setdefault("ticks_per_sec", _LIVE_RATE)
+    if settings.get("seed", 0) is None:
+        del settings["seed"]
+    budget = settings.get("pacing_budget")
+    if isinstance(budget, Budget):
+        settings["pacing_budget"] = (budget.max_msgs_per_sec, budget.burst)
+    return args, settings
+
+
+@also_spelled(_translated)
 @component("synthetic")
-class SyntheticSource:
+class SyntheticSource(QuoteStream):
     """A market made from a seed: the same rows on every machine and for any batch size.
 
     Event times rise at random, by turns faster and slower than the mean rate; symbols are
     Zipf-distributed; prices are random walks on a grid of 0.01, the same for trades and
-    quotes of one seed, start and symbols. `sequence` counts the rows of a symbol from 1,
+    quotes of one seed, beginning and symbols. `sequence` counts the rows of a symbol from 1,
     `trade_id` those of the market.
+
+    With `ticks_per_sec` the market happens now instead: a tick is due every so often, bears
+    the time of the clock, and there is no end. Symbols take turns, and nothing is planted.
+    Arguments of version 0.8, `SyntheticSource(["AAPL"], ticks_per_sec=20)`, make such a one.
+
+    Backpressure: a market in event time waits; one that happens now makes no ticks meanwhile.
 
     Attributes:
         rows: Rows of the market; second copies come on top.
         kind: What a row is.
         symbols: How many symbols, or their names, the most active first.
         seed: What everything follows from.
-        start: Event time at which the market begins, ISO 8601 with its offset from UTC.
+        begin: Event time at which the market begins, ISO 8601 with its offset from UTC.
         rate: Mean rows per second of event time.
         zipf: Exponent of the symbols' shares; 0 for equal shares.
         duplicates: Share of rows that arrive a second time, all values but `ts_recv` equal.
@@ -111,13 +150,17 @@ class SyntheticSource:
         provider: The provider it stands for: the stores that it feeds can slow it down, as
             they would the provider. Needs a finite `speed`.
         batch_rows: Most rows in one batch.
+        ticks_per_sec: Ticks per second of a market that happens now; null for one of `rows`
+            rows in event time. Of the other settings only `kind`, `symbols`, `seed`,
+            `provider` and `batch_rows` go with it.
+        pacing_budget: Rate and burst of the token bucket that ticks of such a market pass.
     """
 
     rows: int = Field(default=1_000_000, ge=1)
     kind: Literal["trades", "quotes"] = "trades"
     symbols: int | tuple[str, ...] = 50
     seed: int = Field(default=1, ge=0)
-    start: str = "2024-01-02T14:30:00Z"
+    begin: str = "2024-01-02T14:30:00Z"
     rate: float = Field(default=1_000.0, ge=0.001, le=10_000_000)
     zipf: float = Field(default=1.0, ge=0, le=10)
     duplicates: float = Field(default=0.01, ge=0, le=0.25)
@@ -130,12 +173,15 @@ class SyntheticSource:
     speed: float | Literal["max"] = "max"
     provider: str | None = None
     batch_rows: int = Field(default=65_536, ge=1)
+    ticks_per_sec: float | None = Field(default=None, ge=0, le=10_000_000)
+    pacing_budget: tuple[float, float] = _BUDGET
 
     type_name: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]] = ("out",)
     side_outputs: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
+        self._check_live()
         # The number first: a great many names would take for ever to make.
         count = self.symbols if isinstance(self.symbols, int) else len(self.symbols)
         if not 1 <= count <= _MOST_SYMBOLS or len(set(self.names)) != count:
@@ -150,11 +196,16 @@ class SyntheticSource:
         if self.speed != "max" and not self.speed > 0:
             msg = f"`speed` must be `max` or a number above 0, was {self.speed}"
             raise ConfigError(msg, parameter="speed")
-        check_provider(self.provider, self.speed)
+        check_provider(self.provider, 1.0 if self.is_live else self.speed)
         # Twice the mean length: gaps vary, and late rows look ahead.
-        if _nanoseconds(self.start) + self.rows / self.rate * 2e9 > TIME_MAX:
+        if _nanoseconds(self.begin) + self.rows / self.rate * 2e9 > TIME_MAX:
             msg = f"`rate` must be higher for {self.rows} rows to fit into time, was {self.rate}"
             raise ConfigError(msg, parameter="rate")
+
+    @property
+    def is_live(self) -> bool:
+        """True for a market that happens now."""
+        return self.ticks_per_sec is not None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -168,9 +219,47 @@ class SyntheticSource:
         """Return the columns of trades or quotes."""
         return TRADE if self.kind == "trades" else QUOTE
 
-    async def open(self, context: NodeContext) -> SyntheticReader:
+    async def open(self, context: NodeContext) -> SyntheticReader | LiveReader:
         """Begin the market."""
-        return SyntheticReader(self, context)
+        if self.ticks_per_sec is None:
+            return SyntheticReader(self, context)
+        market = LiveMarket(
+            names=self.names,
+            kind=self.kind,
+            rate=self.ticks_per_sec,
+            budget=budget_of(self.pacing_budget),
+            seed=self.seed,
+            batch_rows=self.batch_rows,
+        )
+        return LiveReader(market, context, self.provider)
+
+    async def start(self) -> None:
+        """Do nothing: the source is opened when it is streamed."""
+
+    def as_streamed(self) -> Self:
+        """Return the market as it is streamed: one that happens now.
+
+        Settings of a market in event time leave it one.
+        """
+        if self.ticks_per_sec is not None or settings_of(self).keys() - _OF_LIVE:
+            return self
+        return replace(self, ticks_per_sec=_LIVE_RATE)
+
+    def _check_live(self) -> None:
+        given = settings_of(self)
+        if self.ticks_per_sec is None:
+            if "pacing_budget" in given:
+                msg = "`pacing_budget` is of a market that happens now; set `ticks_per_sec` too"
+                raise ConfigError(msg, parameter="pacing_budget")
+            return
+        budget_of(self.pacing_budget)
+        odd = [name for name in given if name not in _OF_LIVE]
+        if odd:
+            msg = (
+                f"`{odd[0]}` is of a market in event time, and `ticks_per_sec` of one that "
+                "happens now; leave one of them out"
+            )
+            raise ConfigError(msg, parameter=odd[0])
 
     def market(self) -> Market:
         """Return the market at its beginning."""
@@ -180,7 +269,7 @@ class SyntheticSource:
                 rows=self.rows,
                 symbol_count=len(self.names),
                 seed=self.seed,
-                start_ns=_nanoseconds(self.start),
+                start_ns=_nanoseconds(self.begin),
                 rate=self.rate,
                 zipf=self.zipf,
                 duplicates=self.duplicates,
@@ -249,7 +338,7 @@ class SyntheticReader:
         self._market = source.market()
         self._codes = context.symbols.encode(source.names)
         self._bound = duration_ns(source.out_of_order)
-        self._start_ns = _nanoseconds(source.start)
+        self._start_ns = _nanoseconds(source.begin)
         self._time = None
         if source.speed != "max":
             self._time = EventTime(context.clock, float(source.speed))
@@ -349,15 +438,15 @@ def _too_late(times: Int64s, watermarks: Int64s, every: str) -> npt.NDArray[np.b
     return late
 
 
-def _nanoseconds(start: str) -> int:
+def _nanoseconds(begin: str) -> int:
     try:
-        moment = datetime.fromisoformat(start)
+        moment = datetime.fromisoformat(begin)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
         msg = (
-            "`start` must be a time with its offset from UTC, as in `2024-01-02T14:30:00Z`, "
-            f"was `{start}`"
+            "`begin` must be a time with its offset from UTC, as in `2024-01-02T14:30:00Z`, "
+            f"was `{begin}`"
         )
-        raise ConfigError(msg, parameter="start")
+        raise ConfigError(msg, parameter="begin")
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000

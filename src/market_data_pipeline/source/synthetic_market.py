@@ -9,7 +9,14 @@ is therefore its anchor's, and how far it is behind is known without looking at 
 
 from __future__ import annotations
 
-__all__ = ("BLOCK_ROWS", "Block", "Market", "MarketSettings")
+__all__ = (
+    "BLOCK_ROWS",
+    "Block",
+    "Market",
+    "MarketSettings",
+    "quote_columns",
+    "trade_columns",
+)
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -145,10 +152,10 @@ class Market:
         made: Columns = {"ts_event": times, "symbol": symbol, "sequence": self._number(symbol)}
         fair = self._prices.at(times, symbol)
         if self._settings.kind == "trades":
-            made |= _trades(bits, fair, self._size_of)
+            made |= trade_columns(bits, fair, self._size_of)
             made["trade_id"] = np.arange(first + 1, first + 1 + len(bits))
         else:
-            made |= _quotes(bits, fair, self._size_of)
+            made |= quote_columns(bits, fair, self._size_of)
         made["fate"], made["due"] = self._fates(plan, times)
         return self._lose(first, made)
 
@@ -266,7 +273,14 @@ def _scaled(bits: Int64s, span: Int64s) -> Int64s:
     return bits * high // 2 + (bits * low >> 32)
 
 
-def _trades(bits: Int64s, fair: Int64s, size_of: Int64s) -> Columns:
+def trade_columns(bits: Int64s, fair: Int64s, size_of: Int64s) -> Columns:
+    """Return price, size and side of trades.
+
+    Args:
+        bits: (n,) random words of 31 bits.
+        fair: (n,) fair prices in ticks.
+        size_of: The table of sizes.
+    """
     bought = bits & 1
     slip = (bits >> 1 & 3) * (bits >> 3 & 1) - (bits >> 4 & 3) * (bits >> 6 & 1)
     price = (fair + _MIN_TICKS + bought + (slip >> 1)) * _TICK
@@ -275,7 +289,8 @@ def _trades(bits: Int64s, fair: Int64s, size_of: Int64s) -> Columns:
     return {"price": price, "size": size, "side": side}
 
 
-def _quotes(bits: Int64s, fair: Int64s, size_of: Int64s) -> Columns:
+def quote_columns(bits: Int64s, fair: Int64s, size_of: Int64s) -> Columns:
+    """Return prices and sizes of the two sides of quotes; see `trade_columns`."""
     bid = (fair + _MIN_TICKS - (bits & 1)) * _TICK
     ask = (fair + _MIN_TICKS + 1 + (bits >> 1 & 1)) * _TICK
     return {

@@ -244,7 +244,7 @@ def test_paced_feed_gives_rows_when_they_are_due() -> None:
 
     async def play() -> None:
         clock = _ManualClock()
-        feed = SyntheticSource(rows=60, rate=1.0, speed=2.0, start="1970-01-01T00:00:00Z")
+        feed = SyntheticSource(rows=60, rate=1.0, speed=2.0, begin="1970-01-01T00:00:00Z")
         reader = await feed.open(NodeContext("feed", clock=clock))
         newest = 0
         while (outputs := await reader.read()) is not None:
@@ -266,8 +266,8 @@ def test_paced_feed_gives_rows_when_they_are_due() -> None:
         ({"symbols": ("A", "A")}, "symbols", "different"),
         ({"disorder_max": "2s"}, "disorder_max", "no more than `out_of_order`"),
         ({"speed": 0}, "speed", "`max` or a number above 0"),
-        ({"start": "2024-01-02"}, "start", "offset from UTC"),
-        ({"start": "soon"}, "start", "was `soon`"),
+        ({"begin": "2024-01-02"}, "begin", "offset from UTC"),
+        ({"begin": "soon"}, "begin", "was `soon`"),
         ({"duplicates": 2.0}, "duplicates", "less than or equal to 0.25"),
         ({"row": 1}, "row", "did you mean `rows`"),
     ],
