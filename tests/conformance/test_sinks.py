@@ -1,0 +1,38 @@
+"""Every sink that takes part in checkpoints, through the check that the package offers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.sink.postgres import PostgresSink
+from market_data_pipeline.testing import check_sink
+from support.postgres import Database
+from support.sink_rows import bars
+
+
+def _batches() -> list[Batch]:
+    """Return bars on whole microseconds, with the same keys in every batch and revisions."""
+    batches = []
+    for number, count in enumerate((40, 1, 300, 7)):
+        batch = bars(count, seed=number)
+        columns = dict(batch.columns)
+        columns["ts_open"] = 1_700_000_000_000_000_000 + np.arange(count) * 1_000_000_000
+        columns["symbol"] = np.zeros(count, np.int32)
+        columns["revision"] = np.full(count, (0, 2, 1, 2)[number], np.int64)
+        batches.append(Batch.from_columns(batch.schema, columns, batch.symbols))
+    return batches
+
+
+@pytest.mark.parametrize("key", [(), ("symbol", "ts_open")])
+@pytest.mark.parametrize("mode", ["create", "append"])
+def test_postgres(postgres_database: Database, key: tuple[str, ...], mode: Any) -> None:
+    """Rows and the ledger's row are one transaction."""
+
+    def make(name: str) -> PostgresSink:
+        return PostgresSink(postgres_database.dsn, table=name, key=key, mode=mode)
+
+    check_sink(make, _batches())
