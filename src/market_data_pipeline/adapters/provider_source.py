@@ -289,6 +289,16 @@ class ProviderReader:
         """Take from now on this share of the provider's budget, 0 (pause) to 1."""
         self._throttle.scale = min(max(scale, 0.0), 1.0)
 
+    @property
+    def budget_scale(self) -> float:
+        """The share of its provider's budget that it may draw on, 0 to 1."""
+        return self._throttle.scale
+
+    @property
+    def pacing_waits(self) -> int:
+        """How often it had to wait for a token."""
+        return self._throttle.waits
+
     async def _fell_quiet(self) -> bool:
         """Wait until there is news, or there was none for so long that the feed is quiet."""
         feed, quiet_s = self._feed, self._quiet_s

@@ -30,6 +30,7 @@ class Throttle:
         self._given = budget
         self._pacer = None if budget is None else Pacer(budget, clock=clock)
         self._scale = 1.0
+        self._waits = 0
         self._fastest = 0.0
         self._since_s = clock.monotonic()
         self._seen = 0
@@ -49,8 +50,14 @@ class Throttle:
         self._scale = scale
         if self._given is None and scale >= 1:
             # Who waits passes: the scale of the pacer they wait for is 1 by now.
+            self._waits = self.waits
             self._pacer = None
             self._since_s, self._seen = self._clock.monotonic(), 0
+
+    @property
+    def waits(self) -> int:
+        """How often somebody had to wait for a token."""
+        return self._waits + (0 if self._pacer is None else self._pacer.waits)
 
     async def allow(self) -> None:
         """Return once a record may be asked for."""

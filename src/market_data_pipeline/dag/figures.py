@@ -25,7 +25,6 @@ from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from market_data_pipeline.batch import TIME_MIN, Progress
 from market_data_pipeline.dag.graph import Kind
-from market_data_pipeline.pacing import Pacer
 
 NodeState: TypeAlias = Literal["starting", "running", "idle", "ended", "failed"]
 Phase: TypeAlias = Literal["starting", "running", "ended", "failed"]
@@ -53,13 +52,17 @@ class BacklogReader(Protocol):
 
 @runtime_checkable
 class PacedReader(Protocol):
-    """What the running half of a source has besides if a token bucket paces it.
+    """What the running half of a source has besides if a token bucket paces it."""
 
-    Attributes:
-        pacer: The bucket.
-    """
+    @property
+    def budget_scale(self) -> float:
+        """The share of its provider's budget that it may draw on, 0 to 1."""
+        ...
 
-    pacer: Pacer
+    @property
+    def pacing_waits(self) -> int:
+        """How often it had to wait for a token."""
+        ...
 
 
 @dataclass(slots=True)

@@ -10,11 +10,17 @@ from typing import TypeAlias
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN
 from market_data_pipeline.dag.edges import ChannelStatistics
-from market_data_pipeline.dag.figures import PLACES, Meter, NodeFigures, NodeState, Phase
+from market_data_pipeline.dag.figures import (
+    PLACES,
+    Meter,
+    NodeFigures,
+    NodeState,
+    PacedReader,
+    Phase,
+)
 from market_data_pipeline.dag.graph import Dag, Node
 from market_data_pipeline.dag.metrics import Account, Ledger
 from market_data_pipeline.errors import NodeError
-from market_data_pipeline.pacing import Pacer
 from market_data_pipeline.redaction import redacted
 
 _Edges: TypeAlias = Mapping[tuple[str, tuple[str, str]], ChannelStatistics]
@@ -29,14 +35,14 @@ class Reading:
         watermark: How far it has come.
         given: How far its readers have been told it has come, or will be.
         backlog: For a source that knows: rows that wait upstream.
-        pacer: For a source that is paced: its token bucket.
+        paced: For a source that is paced: its reader.
     """
 
     meter: Meter
     watermark: int
     given: int = TIME_MIN
     backlog: int | None = None
-    pacer: Pacer | None = None
+    paced: PacedReader | None = None
 
 
 def figures_of(
@@ -129,7 +135,7 @@ def _figures(
 ) -> NodeFigures:
     mark = watermark if TIME_MIN < watermark < TIME_MAX else None
     newest_ns = newest if TIME_MIN < newest < TIME_MAX else None
-    meter, pacer = reading.meter, reading.pacer
+    meter, paced = reading.meter, reading.paced
     counts = tuple(meter.buckets)
     queues = tuple(queues)
     return NodeFigures(
@@ -156,7 +162,7 @@ def _figures(
         queue_rows_max=sum(queue.rows_max for queue in queues),
         queue_bytes_max=sum(queue.bytes_max for queue in queues),
         backlog=reading.backlog,
-        budget_scale=None if pacer is None else pacer.scale,
-        pacing_waits=None if pacer is None else pacer.waits,
+        budget_scale=None if paced is None else paced.budget_scale,
+        pacing_waits=None if paced is None else paced.pacing_waits,
         error=error,
     )

@@ -226,7 +226,7 @@ class Run:
                 mark,
                 mark,
                 reader.backlog() if isinstance(reader, BacklogReader) else None,
-                reader.pacer if isinstance(reader, PacedReader) else None,
+                reader if isinstance(reader, PacedReader) else None,
             )
         for chain in self._chains:
             mark = chain.watermark

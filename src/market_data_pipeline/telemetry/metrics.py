@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("METRICS", "STATES")
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from market_data_pipeline.dag.figures import NodeFigures
 from market_data_pipeline.dag.pressure import Pressure, PressureLevel
@@ -24,6 +24,8 @@ STATES: Final = ("starting", "running", "stopping", "finished", "stopped", "fail
 """A pipeline's state as a number is its place here."""
 _NODE_STATES: Final = ("starting", "running", "idle", "ended", "failed")
 _PRESSURES: Final = ("ok", "soft", "hard")
+# A series that is there from the start lets the first row be seen as an increase.
+_EXPECTED_REASONS: Final = dict.fromkeys(("late", "rejected", "dropped", "duplicate"), 0)
 _SOFT: Final = 0.5
 _HARD: Final = 0.9
 
@@ -42,6 +44,11 @@ def _level(pressure: Pressure) -> float:
     if pressure.level is not None:
         return list(PressureLevel).index(pressure.level)
     return (pressure.saturation >= _SOFT) + (pressure.saturation >= _HARD)
+
+
+def _of(figures: Any, name: str) -> float | None:
+    found: float | None = getattr(figures, name, None)
+    return found
 
 
 def _of_sinks(
@@ -111,7 +118,7 @@ _NODES: Final = (
         "counter",
         "Rows that ended in the node, by reason: filtered, duplicate, late, rejected, dropped, "
         "aggregated.",
-        lambda node: node.reasons,
+        lambda node: {**_EXPECTED_REASONS, **node.reasons},
         "{row}",
         by_reason=True,
     ),
@@ -299,28 +306,28 @@ _CHECKPOINTS: Final = (
     per_job(
         "mdp_checkpoint_epoch",
         "gauge",
-        "Number of the last epoch that is committed.",
-        lambda job: job.checkpoint.get("epoch"),
+        "Number of the last checkpoint.",
+        lambda job: _of(job.checkpoint, "last_epoch"),
     ),
     per_job(
         "mdp_checkpoint_duration_seconds",
         "gauge",
         "How long the last checkpoint took.",
-        lambda job: job.checkpoint.get("duration_s"),
+        lambda job: _of(job.checkpoint, "last_seconds"),
         "s",
     ),
     per_job(
         "mdp_checkpoint_age_seconds",
         "gauge",
         "How long ago the last checkpoint was taken.",
-        lambda job: job.checkpoint.get("age_s"),
+        lambda job: _of(job.checkpoint, "age_s"),
         "s",
     ),
     per_job(
         "mdp_checkpoint_failures",
         "counter",
         "Checkpoints that did not come about.",
-        lambda job: job.checkpoint.get("failures"),
+        lambda job: _of(job.checkpoint, "failures"),
     ),
 )
 

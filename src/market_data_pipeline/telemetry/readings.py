@@ -65,7 +65,7 @@ class JobReading:
         edges: The figures of its channels, by reading node and port read from.
         pressures: How full its sinks are, of those that tell it.
         scaling: What an autoscaler may look at.
-        checkpoint: Figures of its checkpoints; empty if it has none.
+        checkpoint: Figures of its checkpoints; None if it has none.
     """
 
     key: str
@@ -76,7 +76,7 @@ class JobReading:
     edges: Mapping[tuple[str, tuple[str, str]], ChannelStatistics]
     pressures: Mapping[str, Pressure]
     scaling: Scaling
-    checkpoint: Mapping[str, float]
+    checkpoint: Any
 
     @property
     def is_over(self) -> bool:
@@ -137,5 +137,10 @@ class Observer:
             edges=run.edges(),
             pressures=pressures,
             scaling=known[1].look(self._clock.monotonic(), nodes, pressures),
-            checkpoint={},
+            checkpoint=_checkpoint(run),
         )
+
+
+def _checkpoint(run: Run) -> Any:
+    told: Any = getattr(run, "checkpoints", None)
+    return told() if callable(told) else None

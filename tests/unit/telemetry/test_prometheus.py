@@ -142,6 +142,7 @@ def test_reasons_that_never_end_are_summed_up() -> None:
         ]
         assert len(ended) == 64
         assert sum(value for _, value in ended) == 1_000 + 3
+        assert {"late", "dropped"} <= {reason for reason, _ in ended}
         assert ended[-1][0] == "other"
 
 
