@@ -165,3 +165,22 @@ def test_list_of_what_is_not_there_names_the_nearest(mdp: Mdp) -> None:
     assert mdp("list sinks parqet").code == 2
     assert "did you mean `parquet`?" in mdp("list sinks parqet").err
     assert mdp("list things").code == 2
+
+
+def test_verify_tells_that_a_pipeline_is_always_the_same(mdp: Mdp, tmp_path: Path) -> None:
+    """It touches no output, and tells each way it was run."""
+    (tmp_path / "pipeline.yaml").write_text(
+        "name: steady\n"
+        "nodes:\n"
+        "  ticks: {source: synthetic, rows: 5000, symbols: 3}\n"
+        "  bars: {operator: bars, from: ticks, every: 1s}\n"
+        "  store: {sink: csv, from: bars, path: bars.csv}\n"
+    )
+    shown = mdp("verify pipeline.yaml --schedules 2 --restarts 2")
+    assert shown.code == 0, shown.err
+    assert "on 2 threads: the same" in shown.out
+    assert shown.out.endswith("the same rows in all 12 runs\n")
+    assert not (tmp_path / "bars.csv").exists()
+    told = mdp("verify pipeline.yaml --schedules 0 --restarts 0 --json").json
+    assert told["same"] is True
+    assert told["rows"]["store"] > 0

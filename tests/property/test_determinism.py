@@ -20,7 +20,7 @@ from market_data_pipeline.sink.memory import MemorySink
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.source.replay import ReplaySource
 from market_data_pipeline.symbols import SymbolTable
-from support.shuffled_loop import run_shuffled
+from market_data_pipeline.testing.schedules import run_shuffled
 
 SCHEMA = TRADE.only(["ts_event", "symbol", "price", "size", "trade_id"])
 ROWS = 20_000

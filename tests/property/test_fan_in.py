@@ -13,7 +13,7 @@ from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.messages import END, End, Idle, Watermark
 from market_data_pipeline.records import TRADE
 from market_data_pipeline.symbols import SymbolTable
-from support.shuffled_loop import run_shuffled
+from market_data_pipeline.testing.schedules import run_shuffled
 
 SYMBOLS = SymbolTable(["A"])
 SCHEMA = TRADE.only(["ts_event", "symbol", "sequence"])

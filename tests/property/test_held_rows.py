@@ -10,8 +10,8 @@ from market_data_pipeline.dag.runtime import run_dag
 from market_data_pipeline.flow import Dag, Stream
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.symbols import SymbolTable
+from market_data_pipeline.testing.schedules import run_shuffled
 from support.nodes import trades
-from support.shuffled_loop import run_shuffled
 
 ROWS = 400
 

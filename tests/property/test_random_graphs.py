@@ -21,8 +21,8 @@ from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.memory import MemorySink
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.symbols import SymbolTable
+from market_data_pipeline.testing.schedules import run_shuffled
 from support.nodes import trades
-from support.shuffled_loop import run_shuffled
 
 GRAPHS = 500
 NODES_MAX = 12

@@ -26,9 +26,9 @@ from market_data_pipeline.source.feed import Feed
 from market_data_pipeline.source.merge import MergedReader, Part
 from market_data_pipeline.symbols import SymbolTable
 from market_data_pipeline.testing import Pause, ScriptedSource
+from market_data_pipeline.testing.schedules import run_shuffled
 from support.readers import SCHEMA as FILE_SCHEMA
 from support.readers import ListReader
-from support.shuffled_loop import run_shuffled
 
 SYMBOLS = SymbolTable(["A"])
 SCHEMA = TRADE.only(["ts_event", "symbol"])

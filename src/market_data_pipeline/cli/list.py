@@ -77,8 +77,9 @@ def _asked(kind: str | None, name: str | None) -> tuple[tuple[str, ...], str | N
         msg = f"`{kind}` is no kind{nearest(kind, _KINDS)} (kinds: {_KIND_WORDS})"
         raise click.UsageError(msg)
     known = [*_KINDS, *(word for plural in _KINDS for word in names(_singular(plural)))]
-    msg = f"`{kind}` is neither a kind nor a component{nearest(kind, known)}"
-    raise click.UsageError(f"{msg} (kinds: {_KIND_WORDS})")
+    hint = nearest(kind, known)
+    msg = f"`{kind}` is neither a kind nor a component{hint} (kinds: {_KIND_WORDS})"
+    raise click.UsageError(msg)
 
 
 def _singular(kind: str) -> Literal["source", "operator", "sink"]:

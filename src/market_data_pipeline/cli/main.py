@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "serve": "Run pipelines with an HTTP API and a live page.",
     "top": "Show what the pipelines of a server are doing.",
     "validate": "Check a pipeline without running it.",
+    "verify": "Check that a pipeline always gives the same rows.",
     "graph": "Draw a pipeline.",
     "inspect": "Tell what is in files of trades or quotes, and what is wrong with it.",
     "check": "Check the quality of files of trades or quotes.",

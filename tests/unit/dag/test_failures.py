@@ -27,8 +27,8 @@ from market_data_pipeline.running import run
 from market_data_pipeline.sink.memory import MemorySink
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.symbols import SymbolTable
+from market_data_pipeline.testing.schedules import run_shuffled
 from support.nodes import SCHEMA, RecordingSink, RecordingWriter, ScriptedSource, trades
-from support.shuffled_loop import run_shuffled
 
 
 @component("items")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ("ShuffledLoop", "run_shuffled")
+
 import asyncio
 import random
 from collections.abc import Coroutine
@@ -19,7 +21,7 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311  a schedule is no secret
 
     def _run_once(self) -> None:
         ready = list(self._ready)  # type: ignore[attr-defined]
@@ -30,6 +32,12 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
 
 
 def run_shuffled(work: Coroutine[Any, Any, T], seed: int) -> T:
-    """Run a coroutine to its end under one schedule."""
+    """Run a coroutine to its end under one schedule.
+
+    Args:
+        work: The coroutine.
+        seed: Which of all schedules; the same seed, the same schedule, as long as nothing
+            waits for threads or the machine.
+    """
     with asyncio.Runner(loop_factory=lambda: ShuffledLoop(seed)) as runner:
         return runner.run(work)
