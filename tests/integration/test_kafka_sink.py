@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from market_data_pipeline.errors import ConfigError, MissingDependencyError, SinkError
-from market_data_pipeline.sink.kafka import KafkaSink, bar_message
+from market_data_pipeline.sink.bar_objects import bar_json
+from market_data_pipeline.sink.kafka import KafkaSink
 from market_data_pipeline.sink.retry import RetryPolicy
 from market_data_pipeline.sink.write_queue import DeadBatch
 from market_data_pipeline.types import Bar
@@ -158,5 +159,5 @@ def test_client_that_is_not_installed_is_an_import_error(monkeypatch: pytest.Mon
 
 def test_message_is_json() -> None:
     """What JSON does not know is text."""
-    message = json.loads(bar_message(bar(0, metadata={"at": NOON})))
+    message = json.loads(bar_json(bar(0, metadata={"at": NOON})))
     assert message["metadata"] == {"at": "2024-01-02 12:00:00+00:00"}

@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "check": "Check the quality of files of trades or quotes.",
     "diff": "Tell whether two files of bars differ, and where.",
     "why": "Explain the bar at a time, or why there is none.",
+    "dlq": "Show rows that could not be taken, and give them back.",
     "replay": "Print the rows of a file as they came, at any speed.",
     "list": "List the sources, operators and sinks there are, or describe one.",
     "demo": "Show it all on a made-up market whose truth is known.",

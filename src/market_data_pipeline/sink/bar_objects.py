@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ("bars_of", "check_bars")
+__all__ = ("bar_json", "bars_of", "check_bars")
 
-from typing import Final
+import json
+from typing import Any, Final
 
 from market_data_pipeline.errors import SchemaError
 from market_data_pipeline.objects import bars_of
@@ -27,3 +28,21 @@ def check_bars(schema: Schema) -> None:
     if OP.name in schema:
         msg = "this sink replaces bars by key and cannot take them back; leave out `changelog`"
         raise SchemaError(msg)
+
+
+def bar_json(bar: Any) -> bytes:
+    """Return a bar as JSON: prices and sizes as text, so that they stay exact."""
+    row: dict[str, Any] = {
+        "symbol": bar.symbol,
+        "timestamp": bar.timestamp.isoformat(),
+        "open": str(bar.open),
+        "high": str(bar.high),
+        "low": str(bar.low),
+        "close": str(bar.close),
+        "volume": str(bar.volume),
+        "vwap": None if bar.vwap is None else str(bar.vwap),
+        "trade_count": bar.trade_count,
+        "source": bar.source,
+        "metadata": dict(bar.metadata) if bar.metadata else {},
+    }
+    return json.dumps(row, ensure_ascii=False, default=str).encode()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ("KafkaSink", "bar_message")
+__all__ = ("KafkaSink",)
 
 import functools
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Final
 from market_data_pipeline.clock import Clock
 from market_data_pipeline.context import PipelineContext
 from market_data_pipeline.errors import ConfigError, MissingDependencyError, SinkError
+from market_data_pipeline.sink.bar_objects import bar_json
 from market_data_pipeline.sink.queued import QueuedSink, call
 from market_data_pipeline.sink.retry import RetryPolicy
 from market_data_pipeline.sink.write_queue import DeadLetterHook, OnFailure, queue_policy
@@ -41,24 +41,6 @@ class DeliveryError(SinkError):
         return self._transient
 
 
-def bar_message(bar: Any) -> bytes:
-    """Return a bar as JSON: prices and sizes as text, so that they stay exact."""
-    row: dict[str, Any] = {
-        "symbol": bar.symbol,
-        "timestamp": bar.timestamp.isoformat(),
-        "open": str(bar.open),
-        "high": str(bar.high),
-        "low": str(bar.low),
-        "close": str(bar.close),
-        "volume": str(bar.volume),
-        "vwap": None if bar.vwap is None else str(bar.vwap),
-        "trade_count": bar.trade_count,
-        "source": bar.source,
-        "metadata": dict(bar.metadata) if bar.metadata else {},
-    }
-    return json.dumps(row, ensure_ascii=False, default=str).encode()
-
-
 class KafkaSink(QueuedSink):
     """Sends bars to a topic: key is the symbol, value is JSON.
 
@@ -84,7 +66,7 @@ class KafkaSink(QueuedSink):
         ctx: PipelineContext | None = None,
         *,
         config: Mapping[str, Any] | None = None,
-        encode: Callable[[Any], bytes] = bar_message,
+        encode: Callable[[Any], bytes] = bar_json,
         retry: RetryPolicy | None = None,
         delivery_timeout_s: float = 30.0,
         dead_letters: DeadLetterHook | None = None,

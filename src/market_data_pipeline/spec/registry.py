@@ -35,6 +35,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
     {
         "source": {
             "chaos": ("source.chaos", "ChaosSource"),
+            "dead_letters": ("source.dead_letters", "DeadLetterSource"),
             "journal": ("source.journal", "JournalSource"),
             "memory": ("source.memory", "MemorySource"),
             "provider": ("adapters.provider_source", "ProviderSource"),
@@ -64,6 +65,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
         },
         "sink": {
             "csv": ("sink.csv", "CsvSink"),
+            "dead_letters": ("sink.dead_letters", "DeadLetterSink"),
             "duckdb": ("sink.duckdb", "DuckDBSink"),
             "jsonl": ("sink.jsonl", "JsonlSink"),
             "market_data_store": ("adapters.bars_store", "BarsStoreSink"),
