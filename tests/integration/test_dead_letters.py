@@ -219,8 +219,9 @@ def test_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "dlq").write_text("")
     with pytest.raises(OutputError, match="it is a file; give the name of a folder"):
         DeadLetterSink(tmp_path / "dlq").check()
-    with pytest.raises(OutputError, match="there is no folder"):
-        DeadLetterSink(tmp_path / "no" / "dlq").check()
+    with pytest.raises(OutputError, match="is not a folder"):
+        DeadLetterSink(tmp_path / "dlq" / "late").check()
+    DeadLetterSink(tmp_path / "folders" / "made" / "with it").check()
 
 
 # Epochs

@@ -46,7 +46,8 @@ class DeadLetterSink:
     at least once. What is there stays there, also when a run fails.
 
     Attributes:
-        path: A folder for the letters of this node alone; it is made if it is not there.
+        path: A folder for the letters of this node alone; it is made, and those above it, if it
+            is not there.
         reason: One word for why, where the rows have no column `reason`; by default the
             name of the node.
         segment_bytes: Bytes of a file of it.
@@ -66,7 +67,9 @@ class DeadLetterSink:
         if folder.exists() and not folder.is_dir():
             msg = "cannot be written: it is a file; give the name of a folder"
             raise OutputError(msg, path=str(self.path))
-        check_parent(str(self.path).rstrip("/"))
+        while not folder.parent.exists():
+            folder = folder.parent  # they are made with it
+        check_parent(str(folder))
 
     async def open(
         self,
