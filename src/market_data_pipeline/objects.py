@@ -24,6 +24,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
+from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +42,7 @@ from market_data_pipeline.records import (
     Schema,
 )
 from market_data_pipeline.symbols import SymbolTable
-from market_data_pipeline.types import Bar, Quote
+from market_data_pipeline.types import Bar, OptionQuote, Quote
 
 TICK: Final = TRADE.only(("ts_event", "symbol", "price", "size"))
 """What of a quote goes into a bar."""
@@ -164,6 +165,8 @@ def objects_of(batch: Batch, source: str = "unknown") -> list[Any]:
         return list(batch.columns["object"])
     if {"open", "high", "low", "close", "volume"} <= set(batch.schema.names):
         return [bar for bar in bars_of(batch, source) if bar is not None]
+    if "implied_volatility" in batch.schema:
+        return _options(batch, source)
     if "price" in batch.schema or "bid_price" in batch.schema:
         return _quotes(batch, source)
     values = [_values(batch, field) for field in batch.schema]
@@ -260,6 +263,19 @@ def _quotes(batch: Batch, source: str) -> list[Quote]:
     ]
 
 
+def _options(batch: Batch, source: str) -> list[OptionQuote]:
+    names = [name for name in batch.schema.names if name != "ts_event"]
+    columns = [_values(batch, batch.schema[name]) for name in names]
+    made = []
+    for time, *row in zip(batch.times.tolist(), *columns, strict=True):
+        values: dict[str, Any] = {
+            name: None if isinstance(value, float) and isnan(value) else value
+            for name, value in zip(names, row, strict=True)
+        }
+        made.append(OptionQuote(timestamp=moment_of(time), source=source, **values))
+    return made
+
+
 def _middle(bid: Decimal | None, ask: Decimal | None) -> Decimal | None:
     if bid is None or ask is None:
         return bid if ask is None else ask
@@ -278,6 +294,8 @@ def _values(batch: Batch, field: Field) -> list[Any]:
     values: list[Any] = column.tolist()
     if field.kind is Kind.TIME:
         return [None if value == UNDEFINED else moment_of(value) for value in values]
+    if field.kind is Kind.CHAR:
+        return [chr(value) for value in values]
     if field.kind is Kind.INT:
         return [None if value == UNDEFINED else value for value in values]
     if field.kind is Kind.FLOAT and field.name in _MONEY:

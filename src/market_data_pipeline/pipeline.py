@@ -18,6 +18,7 @@ from market_data_pipeline.errors import ConfigError, PipelineError
 from market_data_pipeline.flow import Dag
 from market_data_pipeline.objects import OBJECTS, awaited
 from market_data_pipeline.operator.handled import Handled
+from market_data_pipeline.operator.options_door import OptionsChainOperator
 from market_data_pipeline.operator.second_bars import SecondBarAggregator
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.queue_node import sink_node
@@ -82,13 +83,15 @@ class StreamingPipeline:
         """
         dag = Dag(self.name)
         operator = self.operator
-        if operator is None and not isinstance(self.sink, SinkNode):
+        if operator is None and self._writes_objects():
             operator = _PassOn()
         takes_columns = operator is not None and not _is_brought(operator, "handle")
         source = _source_node(self.source, as_ticks=takes_columns)
         last = dag.add(source, name="source").name
+        gives_options = isinstance(operator, OptionsChainOperator)
         for name, component in (
             ("operator", _operator_node(operator, source.schema())),
+            ("options", Handled(_PassOn()) if gives_options and self._writes_objects() else None),
             ("batcher", _batcher_node(self.batcher)),
         ):
             if component is not None:
@@ -153,8 +156,11 @@ class StreamingPipeline:
         finally:
             await _close(self.sink, drain=True)
 
+    def _writes_objects(self) -> bool:
+        return callable(getattr(self.sink, "write", None))
+
     def _sink_node(self) -> SinkNode:
-        if callable(getattr(self.sink, "write", None)):
+        if self._writes_objects():
             rows = getattr(self.batcher, "max_rows", None)
             return sink_node(self.sink, batch_rows=rows if isinstance(rows, int) else _ANY_ROWS)
         if not isinstance(self.sink, SinkNode):
@@ -182,7 +188,9 @@ def _source_node(source: Any, *, as_ticks: bool) -> SourceNode:
 def _operator_node(operator: Any, schema: Schema | None) -> TransformNode | None:
     if operator is None:
         return None
-    if isinstance(operator, SecondBarAggregator) and not _is_brought(operator, "handle"):
+    if isinstance(operator, SecondBarAggregator | OptionsChainOperator) and not _is_brought(
+        operator, "handle"
+    ):
         if schema != OBJECTS:
             return operator.component(schema)
     elif not _is_brought(operator, "handle") and isinstance(operator, TransformNode):
@@ -202,7 +210,7 @@ def _batcher_node(batcher: Any) -> TransformNode | None:
     return Added(batcher)
 
 
-_OWN: Final = (QuoteStream, SecondBarAggregator, HybridBatcher)
+_OWN: Final = (QuoteStream, SecondBarAggregator, OptionsChainOperator, HybridBatcher)
 
 
 def _is_brought(part: Any, method: str) -> bool:

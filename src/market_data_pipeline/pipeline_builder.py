@@ -12,6 +12,7 @@ __all__ = (
     "HybridBatcher",
     "IBKRSource",
     "KafkaSink",
+    "OptionsChainOperator",
     "PipelineBuilder",
     "PipelineOverrides",
     "PipelineSpec",
@@ -28,8 +29,11 @@ __all__ = (
 )
 
 import asyncio
+import dataclasses
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -39,6 +43,7 @@ from market_data_pipeline.batcher import hybrid as _hybrid
 from market_data_pipeline.config import get_pipeline_config
 from market_data_pipeline.context import PipelineContext
 from market_data_pipeline.errors import ConfigurationError
+from market_data_pipeline.operator import options_door as _options
 from market_data_pipeline.operator import second_bars as _second_bars
 from market_data_pipeline.pacing import Budget
 from market_data_pipeline.pipeline_spec import (
@@ -60,6 +65,7 @@ from market_data_pipeline.source import synthetic as _synthetic
 SyntheticSource: Any = _synthetic.SyntheticSource
 ReplaySource: Any = _replay.ReplaySource
 IBKRSource: Any = _ibkr.IBKRSource
+OptionsChainOperator: Any = _options.OptionsChainOperator
 SecondBarAggregator: Any = _second_bars.SecondBarAggregator
 HybridBatcher: Any = _hybrid.HybridBatcher
 StoreSink: Any = _store.StoreSink
@@ -227,8 +233,7 @@ class PipelineBuilder:
 
     def _operator(self, spec: PipelineSpec) -> Any:
         if spec.operator == "options":
-            msg = "operator `options` is not available"
-            raise ConfigurationError(msg, parameter="operator")
+            return OptionsChainOperator()
         return SecondBarAggregator(
             window_sec=self._setting(spec, "bar_window_sec", 1),
             allowed_lateness_sec=self._setting(spec, "bar_allowed_lateness_sec", 0),
@@ -256,8 +261,13 @@ class PipelineBuilder:
         queue_max = self._setting(spec, "sink_queue_max", _QUEUE)
         if spec.sink == "kafka":
             bootstrap, topic = self._kafka(spec)
+            encode = {"encode": _option_message} if spec.operator == "options" else {}
             return KafkaSink(
-                bootstrap, topic, queue_max=queue_max, backpressure_policy=policy, ctx=ctx
+                *(bootstrap, topic),
+                queue_max=queue_max,
+                backpressure_policy=policy,
+                ctx=ctx,
+                **encode,
             )
         return StoreSink(
             _store.DeferredProcessor(_processor_factory(AsyncBatchProcessor)),
@@ -378,6 +388,16 @@ def _budget(rate: Any, burst: Any) -> Any:
     if isinstance(rate, int | float) and isinstance(burst, int | float):
         return Budget(max_msgs_per_sec=rate, burst=burst)
     return (rate, burst)
+
+
+def _option_message(option: Any) -> bytes:
+    # Prices as text, so that they stay exact; times and days in ISO 8601.
+    row = dataclasses.asdict(option)
+    return json.dumps(row, ensure_ascii=False, default=_as_text).encode()
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _processor_factory(processor: Any) -> Any:

@@ -6,11 +6,11 @@ them.
 
 from __future__ import annotations
 
-__all__ = ("Bar", "PipelineConfig", "Quote")
+__all__ = ("Bar", "OptionQuote", "PipelineConfig", "Quote")
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -73,6 +73,47 @@ class Bar:
     volume: Decimal
     vwap: Decimal | None = None
     trade_count: int | None = None
+    source: str = "unknown"
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class OptionQuote:
+    """A price of an option, and what follows from it and from that of its underlying.
+
+    Attributes:
+        symbol: The option.
+        timestamp: Event time.
+        underlying: What it is an option on.
+        expiry: The day it expires.
+        strike: Its strike.
+        right: `C` for a call, `P` for a put.
+        price: Its price.
+        underlying_price: The last price of the underlying before that.
+        implied_volatility: Of a year; None if no volatility gives the price.
+        delta: For a change of the underlying; the Greeks are None where that is.
+        gamma: How delta changes.
+        vega: For a change of the volatility by 1.
+        theta: For a year.
+        rho: For a change of the rate by 1.
+        source: Who said so.
+        metadata: Anything else that is known of it.
+    """
+
+    symbol: str
+    timestamp: datetime
+    underlying: str
+    expiry: date
+    strike: Decimal
+    right: str
+    price: Decimal
+    underlying_price: Decimal
+    implied_volatility: float | None = None
+    delta: float | None = None
+    gamma: float | None = None
+    vega: float | None = None
+    theta: float | None = None
+    rho: float | None = None
     source: str = "unknown"
     metadata: Mapping[str, Any] | None = None
 

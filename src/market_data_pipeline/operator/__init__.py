@@ -7,7 +7,9 @@ from __future__ import annotations
 
 __all__ = (
     "EventTimePolicy",
+    "GreeksPricer",
     "Operator",
+    "OptionsChainOperator",
     "SecondBarAggregator",
     "StatefulOperator",
 )
@@ -19,13 +21,19 @@ if TYPE_CHECKING:
     from market_data_pipeline.operator.base import EventTimePolicy as EventTimePolicy
     from market_data_pipeline.operator.base import ObjectOperator as Operator
     from market_data_pipeline.operator.base import StatefulOperator as StatefulOperator
+    from market_data_pipeline.operator.greeks import GreeksPricer as GreeksPricer
+    from market_data_pipeline.operator.options_door import (
+        OptionsChainOperator as OptionsChainOperator,
+    )
     from market_data_pipeline.operator.second_bars import (
         SecondBarAggregator as SecondBarAggregator,
     )
 
 _HOMES: Final = {
     "EventTimePolicy": ("base", "EventTimePolicy"),
+    "GreeksPricer": ("greeks", "GreeksPricer"),
     "Operator": ("base", "ObjectOperator"),
+    "OptionsChainOperator": ("options_door", "OptionsChainOperator"),
     "SecondBarAggregator": ("second_bars", "SecondBarAggregator"),
     "StatefulOperator": ("base", "StatefulOperator"),
 }

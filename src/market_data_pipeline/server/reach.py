@@ -41,6 +41,7 @@ _FILES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
             "filter",
             "interval_join",
             "map",
+            "options_chain",
             "quality",
             "router",
             "select",

@@ -53,6 +53,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "filter": ("operator.filter", "Filter"),
             "interval_join": ("operator.interval_join", "IntervalJoin"),
             "map": ("operator.map", "Map"),
+            "options_chain": ("operator.options", "OptionsChain"),
             "quality": ("operator.quality", "Quality"),
             "router": ("operator.router", "Router"),
             "select": ("operator.select", "Select"),
