@@ -294,11 +294,14 @@ REJECTED: Final = Schema(
         Field("row", Kind.INT),
         Field("reason", Kind.ARROW, arrow=pa.string()),
         Field("detail", Kind.ARROW, arrow=pa.string()),
+        Field("raw", Kind.ARROW, arrow=pa.string()),
     ),
     time="",
 )
 """A row that could not be taken.
 
 `place` is the file (and member), `row` its number there, counted from 1 without a
-header; `reason` one word for the kind of defect, `detail` what was found.
+header; `reason` one word for the kind of defect, `detail` what was found. `raw` is the row
+as it came: its line in a text file, with bytes that are not UTF-8 as `\\xNN`; else its
+cells as JSON; null if that is not known.
 """

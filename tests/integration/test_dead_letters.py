@@ -111,6 +111,7 @@ def test_dlq_show_prints_the_rows(kept: Path) -> None:
     assert "late" in shown
     [first, second] = mdp_("dlq", "show", str(kept / "bad"), "--json").output.splitlines()
     assert json.loads(first)["body"][0]["row"] == 2
+    assert json.loads(first)["body"][0]["raw"] == "2024-01-02T12:00:01Z,A,many,1"
     assert json.loads(second)["letter"] == "0.1"
     one = mdp_("dlq", "show", str(kept / "bad"), "--letter", "0.1", "--json").output
     assert json.loads(one) == json.loads(second)

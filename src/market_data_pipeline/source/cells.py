@@ -9,6 +9,7 @@ __all__ = (
     "Values",
     "by_dictionary",
     "cell_text",
+    "row_text",
     "filled",
     "is_text",
     "plain",
@@ -23,7 +24,9 @@ __all__ = (
     "with_nulls",
 )
 
-from collections.abc import Callable
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -42,6 +45,7 @@ Cells = tuple[Values, Bytes | None]
 
 _NO_BYTES: Final = np.zeros(1, np.uint8)
 _DETAIL_CHARS: Final = 60
+_LINE_BYTES: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,41 @@ def cell_text(column: Column, row: int) -> str:
             cell = cell.dictionary_decode()
         text = str(cell.cast(pa.string())[0].as_py())
     return text if len(text) <= _DETAIL_CHARS else text[: _DETAIL_CHARS - 3] + "..."
+
+
+def row_text(columns: Mapping[str, Column], row: int) -> str | None:
+    """Return a row as it came: its line in a text file, else its cells as JSON.
+
+    Args:
+        columns: The columns that are read.
+        row: Which row.
+    """
+    texts = [column for column in columns.values() if isinstance(column, Text)]
+    if texts:
+        # Some may be made of others, over bytes of their own.
+        [(block, _)] = Counter(id(text.data) for text in texts).most_common(1)
+        own = [text for text in texts if id(text.data) == block]
+        end = max(int(text.ends[row]) for text in own)
+        return _line_at(own[0].data, end) if end > 0 else None
+    cells = {name: _whole_text(column, row) for name, column in columns.items()}
+    return json.dumps(cells, ensure_ascii=False)
+
+
+def _line_at(data: Bytes, place: int) -> str:
+    """Return the line of text around a byte; of a very long one what is near."""
+    first = max(0, place - _LINE_BYTES)
+    before = data[first:place].tobytes()
+    after = data[place : place + _LINE_BYTES].tobytes()
+    line = before[before.rfind(b"\n") + 1 :] + after.partition(b"\n")[0]
+    return line.removesuffix(b"\r").decode("utf-8", "backslashreplace")
+
+
+def _whole_text(column: pa.Array, row: int) -> str | None:
+    cell = column.slice(row, 1)
+    if pa.types.is_dictionary(cell.type):
+        cell = cell.dictionary_decode()
+    text: str | None = cell.cast(pa.string())[0].as_py()
+    return text
 
 
 def to_array(array: pa.Array, dtype: npt.DTypeLike) -> Values:

@@ -21,6 +21,7 @@ from market_data_pipeline.source.cells import (
     Text,
     cell_text,
     filled,
+    row_text,
     to_array,
     to_bools,
     to_fixed,
@@ -160,7 +161,7 @@ class Converter:
                 zone=self._timezone,
             )
             number = rows + row if isinstance(rows, int) else int(rows[row])
-            self._rejects.add(number, reason, detail)
+            self._rejects.add(number, reason, detail, row_text(columns, row))
         self.numbers = (np.arange(len(bad)) + rows if isinstance(rows, int) else rows)[~bad]
         return batch.take(~bad)
 

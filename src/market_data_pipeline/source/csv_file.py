@@ -14,7 +14,7 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import InputError, PipelineError
 from market_data_pipeline.kernels.status import MALFORMED
 from market_data_pipeline.records import TRADE, Kind, Schema
-from market_data_pipeline.source.cells import Text, to_ints
+from market_data_pipeline.source.cells import Text, row_text, to_ints
 from market_data_pipeline.source.chunks import ChunkReader, default_symbol
 from market_data_pipeline.source.columns import Plan, plan_columns
 from market_data_pipeline.source.conversion import Converter
@@ -98,7 +98,8 @@ class CsvReader(ChunkReader):
         if not odd.any():
             return self._converter.convert(rows.columns, len(rows), rows.first)
         for row in np.flatnonzero(odd).tolist():
-            _reject(self._rejects, rows.first + row, int(rows.counts[row]), fields)
+            raw = row_text(rows.columns, row)
+            _reject(self._rejects, rows.first + row, int(rows.counts[row]), fields, raw)
         keep = np.flatnonzero(~odd)
         columns = {
             name: Text(text.starts[keep], text.ends[keep], text.data)
@@ -117,11 +118,11 @@ class CsvReader(ChunkReader):
             member.close()
 
 
-def _reject(rejects: Rejects, row: int, count: int, fields: int) -> None:
+def _reject(rejects: Rejects, row: int, count: int, fields: int, raw: str | None) -> None:
     if count < 0:
-        rejects.add(row, "malformed", "there is text after a closing quote")
+        rejects.add(row, "malformed", "there is text after a closing quote", raw)
     else:
-        rejects.add(row, "fields", f"the row has {count} fields, the header {fields}")
+        rejects.add(row, "fields", f"the row has {count} fields, the header {fields}", raw)
 
 
 def _plan(path: Path, blocks: Blocks, text: DelimitedText, options: ReadOptions) -> Plan:

@@ -44,7 +44,7 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import InputError, nearest
 from market_data_pipeline.kernels.status import LOCAL
 from market_data_pipeline.records import UNDEFINED
-from market_data_pipeline.source.cells import Text, cell_text, to_ints
+from market_data_pipeline.source.cells import Text, cell_text, row_text, to_ints
 from market_data_pipeline.source.chunks import ChunkReader, checked_file
 from market_data_pipeline.source.columns import Plan
 from market_data_pipeline.source.conversion import Converter
@@ -204,7 +204,7 @@ class _Member(ChunkReader):
                 else:
                     reason = "fields"
                     detail = f"the row has {counts[row]} fields, not {len(self._slots)}"
-                self._rejects.add(first + row, reason, detail)
+                self._rejects.add(first + row, reason, detail, row_text(columns, row))
             lines = np.flatnonzero(taken) + first
             times = times[taken]
             columns = {

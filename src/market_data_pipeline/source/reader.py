@@ -54,18 +54,21 @@ class Rejects:
         self._rows: list[int] = []
         self._reasons: list[str] = []
         self._details: list[str] = []
+        self._raws: list[str | None] = []
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, row: int, reason: str, detail: str) -> None:
+    def add(self, row: int, reason: str, detail: str, raw: str | None = None) -> None:
         """Put a row aside; rows may come in any order until they are settled.
 
         Args:
             row: Its number in the file, from 1, not counting a header.
             reason: One word for the kind of defect.
             detail: What was found, and in which column.
+            raw: The row as it came, None if that is not known.
         """
+        self._raws.append(raw)
         self._rows.append(row)
         self._reasons.append(reason)
         self._details.append(detail)
@@ -91,8 +94,9 @@ class Rejects:
             "row": np.array([self._rows[at] for at in order], np.int64),
             "reason": pa.array([self._reasons[at] for at in order], pa.string()),
             "detail": pa.array([self._details[at] for at in order], pa.string()),
+            "raw": pa.array([self._raws[at] for at in order], pa.string()),
         }
-        self._rows, self._reasons, self._details = [], [], []
+        self._rows, self._reasons, self._details, self._raws = [], [], [], []
         return Batch(REJECTED, columns, symbols)
 
     def _order(self) -> list[int]:
