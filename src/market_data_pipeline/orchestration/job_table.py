@@ -19,7 +19,8 @@ from market_data_pipeline.errors import (
     UnknownJobError,
 )
 from market_data_pipeline.orchestration.intake import Plan
-from market_data_pipeline.orchestration.jobs import JobState, JobStatus, without_secrets
+from market_data_pipeline.orchestration.jobs import JobState, JobStatus
+from market_data_pipeline.redaction import redacted
 
 
 @dataclass(slots=True)
@@ -205,7 +206,7 @@ class JobTable:
         task = entry.task
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
-            entry.error = without_secrets(str(failure) or type(failure).__name__)
+            entry.error = redacted(str(failure) or type(failure).__name__)
             self._set(entry, "failed")
         elif entry.not_drained_s is not None and task.cancelled():
             entry.error = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("JobKind", "JobState", "JobStatus", "RuntimeHealth", "checked_key", "without_secrets")
+__all__ = ("JobKind", "JobState", "JobStatus", "RuntimeHealth", "checked_key")
 
 import re
 from collections.abc import Mapping
@@ -18,15 +18,6 @@ JobState: TypeAlias = Literal["starting", "running", "stopping", "finished", "fa
 _KEY_MAX: Final = 128
 # Keys stand in URLs, logs, metrics and on pages: no slash, quote, bracket or line break.
 _KEY: Final = re.compile(r"\w[\w .:+@-]*", re.ASCII)
-
-_IN_URL: Final = re.compile(
-    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/@'\"`]*:[^\s@'\"`]*@", re.IGNORECASE
-)
-_NAMED: Final = re.compile(
-    r"(?P<name>\b[a-z0-9_-]*(?:password|passwd|pwd|secret|token|api[_-]?key)\b['\"]?\s*[=:]\s*)"
-    r"(?:'[^']*'|\"[^\"]*\"|[^\s,;&'\"]+)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +91,3 @@ def checked_key(key: object, *, of: str = "key") -> str:
         )
         raise ConfigError(msg, parameter=of)
     return key
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without the passwords of URLs and of settings named like secrets."""
-    text = _IN_URL.sub(r"\g<scheme>***@", text)
-    return _NAMED.sub(r"\g<name>***", text)

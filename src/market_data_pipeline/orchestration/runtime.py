@@ -15,15 +15,11 @@ from market_data_pipeline.orchestration.coordinator import RateCoordinator
 from market_data_pipeline.orchestration.feedback import FeedbackLoop
 from market_data_pipeline.orchestration.intake import Job, plan_of
 from market_data_pipeline.orchestration.job_table import JobTable
-from market_data_pipeline.orchestration.jobs import (
-    JobState,
-    JobStatus,
-    RuntimeHealth,
-    without_secrets,
-)
+from market_data_pipeline.orchestration.jobs import JobState, JobStatus, RuntimeHealth
 from market_data_pipeline.orchestration.registry import SourceRegistry
 from market_data_pipeline.orchestration.service import PipelineService
 from market_data_pipeline.orchestration.settings import PipelineRuntimeSettings
+from market_data_pipeline.redaction import redacted
 
 _Keys: TypeAlias = list[str]
 """`list` is a method below."""
@@ -173,7 +169,7 @@ class PipelineRuntime:
             if status.state == "failed"
         ]
         if self.feedback is not None and self.feedback.failure is not None:
-            failure = without_secrets(str(self.feedback.failure))
+            failure = redacted(str(self.feedback.failure))
             problems.append(f"the loop from the stores to the providers failed: {failure}")
         if self._life == "new":
             problems.append("the runtime is not initialized")

@@ -85,6 +85,9 @@ class FeedbackSettings(_Settings):
     """Share at which it asks for a pause."""
     hard_below: Share = 0.7
     """Share below which a pause is over."""
+    delay_max_s: Positive = 4.0
+    """Seconds a row may wait in a sink: half of it counts as half full. For sinks that tell
+    how full they are; the others have a reason of their own to gather rows."""
     commit_soft_s: Positive | None = None
     """Seconds of a commit at which a sink asks for less; None to look at the queue alone."""
     increase: Annotated[float, Field(gt=0, le=1)] = 0.05

@@ -15,7 +15,9 @@ from market_data_pipeline.orchestration.throttling import Reading, level_of
 _EVENT_HOLDS_S: Final = 5.0
 """An event is believed this long; a store that died takes nothing back."""
 _WINDOW_S: Final = 1.0
-"""Over which it is measured what a sink serves: commits come in bursts."""
+_WINDOW_MAX_S: Final = 10.0
+"""Over which it is measured what a sink serves: longer where rows wait longer, as they are
+then written in bursts."""
 _ROWS_MIN: Final = 10
 """Of fewer rows nothing can be told."""
 
@@ -27,6 +29,7 @@ class SinkWatch:
         level: What it asked for at the last look.
         saturation: Share of its capacity that was taken.
         commit_s: Seconds its last commit took, None if unknown.
+        delay_s: For how long its oldest row has waited; 0 for a sink that does not tell.
     """
 
     def __init__(self, node: str) -> None:
@@ -34,6 +37,7 @@ class SinkWatch:
         self.level = PressureLevel.OK
         self.saturation = 0.0
         self.commit_s: float | None = None
+        self.delay_s = 0.0
         self._event: tuple[float, Pressure] | None = None
         self._counts: deque[tuple[float, int, int]] = deque()
 
@@ -61,7 +65,13 @@ class SinkWatch:
         event = None if self._event is None else self._event[1]
         # Figures of an event are as old as it is; its word holds until it takes it back.
         now = pressure or event
-        self.saturation = figures.fill if now is None else max(figures.fill, now.saturation)
+        delay_s = self._delay(figures, at_s)
+        self.delay_s = delay_s if now is not None and now.queue_depth else 0.0
+        self.saturation = max(
+            figures.fill,
+            0.0 if now is None else now.saturation,
+            self.delay_s / settings.delay_max_s,
+        )
         self.commit_s = None if now is None else now.commit_s
         levels = [p.level for p in (pressure, event) if p is not None and p.level is not None]
         reading = Reading(
@@ -69,20 +79,30 @@ class SinkWatch:
             self.saturation,
             self.commit_s,
             max(levels, key=list(PressureLevel).index, default=None),
-            self._served(figures, at_s),
+            self._served(at_s),
         )
         self.level, why = level_of(self.level, reading, settings)
         return self.level, why, reading
 
-    def _served(self, figures: NodeFigures, at_s: float) -> float | None:
+    def _delay(self, figures: NodeFigures, at_s: float) -> float:
+        """Return for how long the row has waited that has waited longest."""
+        counts = self._counts
         offered = figures.rows_in + figures.queue_rows
         served = figures.rows_out + sum(figures.reasons.values())
-        counts = self._counts
         counts.append((at_s, offered, served))
-        while len(counts) > 1 and at_s - counts[1][0] >= _WINDOW_S:
+        while len(counts) > 2 and at_s - counts[1][0] >= _WINDOW_MAX_S:
             counts.popleft()
-        since_s, offered_then, served_then = counts[0]
-        came = offered - offered_then
-        if came < _ROWS_MIN or at_s - since_s < _WINDOW_S / 2:
+        # It came between two looks; taking the later one, jitter is no delay.
+        return at_s - next((then_s for then_s, came, _ in counts if came > served), at_s)
+
+    def _served(self, at_s: float) -> float | None:
+        """Return what it wrote as a share of what came lately, None if that tells nothing."""
+        window_s = min(_WINDOW_MAX_S, max(_WINDOW_S, 2 * self.delay_s))
+        counts = self._counts
+        if not counts:
             return None
-        return (served - served_then) / came
+        since = next((c for c in reversed(counts) if at_s - c[0] >= window_s), counts[0])
+        came, served = (b - a for a, b in zip(since[1:], counts[-1][1:], strict=True))
+        if came < _ROWS_MIN or at_s - since[0] < _WINDOW_S / 2:
+            return None
+        return served / came

@@ -29,8 +29,8 @@ _CALM: Final = 0.7
 """A commit is quick again below this share of `commit_soft_s`."""
 _RISING: Final = 0.01
 """A queue that grew by this share of its capacity since the last look is growing."""
-_EMPTY: Final = 0.1
-"""Below this share a queue is as good as empty, and batches come and go in it."""
+_EMPTY: Final = 0.5
+"""Below this share of `soft_below` a queue is as good as empty; batches come and go in it."""
 _EASE_S: Final = 1.0
 """Seconds in which the scale climbs back to where it last was too much."""
 _DOUBLINGS_MAX: Final = 30
@@ -141,7 +141,8 @@ def next_throttle(
         settings: The thresholds and steps.
     """
     passed_s = 0.0 if now.at_s is None else max(0.0, at_s - now.at_s)
-    is_rising = reading.saturation > max(_EMPTY, now.saturation + _RISING)
+    empty = _EMPTY * settings.soft_below
+    is_rising = reading.saturation > max(empty, now.saturation + _RISING)
     is_calm = level is _OK and not is_rising
     calm_s = now.calm_s if is_calm else at_s
     kept = replace(now, level=level, at_s=at_s, calm_s=calm_s, saturation=reading.saturation)

@@ -110,39 +110,50 @@ class RowQueue:
         self._account.held += len(batch)
         self._pending.append(batch)
         self._pending_rows += len(batch)
-        if self._job is None or self._job.done():
-            await self._next()
+        if self._job is None:
+            self._start()
+        elif self._job.done():
+            await self._turn()
         while self._pending_rows >= PENDING_ROWS_MAX:
-            await self._next()
+            await self._turn()
 
     async def drain(self) -> None:
         """Return once the thread has taken all rows."""
-        await self._next()
-        await self._settled()
+        while self._job is not None:
+            await self._turn()
 
-    async def _next(self) -> None:
-        """Wait for the job that runs, then start one with all that waits."""
-        await self._settled()
-        if self._pending:
-            batches, self._job_rows = self._pending, self._pending_rows
-            self._pending, self._pending_rows = [], 0
-            loop = asyncio.get_running_loop()
-            self._job = loop.run_in_executor(self.thread, self._take, batches)
-
-    async def _settled(self) -> None:
-        if self._job is not None:
+    async def _turn(self) -> None:
+        """Wait for the job that runs to end, or raise what it failed of."""
+        job = self._job
+        if job is not None:
             # A caller that is cancelled must not cancel the job: its rows are taken.
-            await asyncio.shield(self._job)
-            self._account.held -= self._job_rows
-            self._account.rows_out += self._job_rows
-            self._job, self._job_rows = None, 0
+            await asyncio.wait([job])
+            if job is self._job:
+                job.result()
+
+    def _start(self) -> None:
+        batches, self._job_rows = self._pending, self._pending_rows
+        self._pending, self._pending_rows = [], 0
+        loop = asyncio.get_running_loop()
+        self._job = loop.run_in_executor(self.thread, self._take, batches)
+        # Rows that wait must not wait for others to come: a feed may be quiet, or paused.
+        self._job.add_done_callback(self._ended)
+
+    def _ended(self, job: asyncio.Future[None]) -> None:
+        if job is not self._job or job.cancelled() or job.exception() is not None:
+            return  # given up, or a failure that the next call raises
+        self._account.held -= self._job_rows
+        self._account.rows_out += self._job_rows
+        self._job, self._job_rows = None, 0
+        if self._pending:
+            self._start()
 
     async def give_up(self) -> None:
         """Let the running job end; its rows stay `held`, as do those that wait."""
-        if self._job is not None:
-            await asyncio.wait([self._job])
-            self._job.exception()  # the failure that led here is raised elsewhere
-            self._job, self._job_rows = None, 0
+        job, self._job, self._job_rows = self._job, None, 0
+        if job is not None:
+            await asyncio.wait([job])
+            job.exception()  # the failure that led here is raised elsewhere
 
 
 @final

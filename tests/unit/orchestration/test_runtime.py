@@ -146,7 +146,7 @@ def test_error_tells_no_secret() -> None:
     error = asyncio.run(scenario())
     assert error is not None
     assert "hunter2" not in error
-    assert "postgresql://***@db/x" in error
+    assert "@db/x" in error
 
 
 def test_stop_drains_what_was_read() -> None:

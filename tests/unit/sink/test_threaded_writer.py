@@ -82,6 +82,27 @@ def test_batches_that_wait_are_written_together() -> None:
     assert len(output.counts) == 50
 
 
+def test_rows_that_wait_are_written_though_no_others_come() -> None:
+    """The last rows of a feed that falls quiet do not wait for the next ones."""
+    output = _Output()
+
+    async def run() -> None:
+        given = context()
+        writer = ThreadedWriter(output, given)
+        output.gate.clear()
+        await writer.write(bars(1))
+        await writer.write(bars(2))
+        output.gate.set()
+        async with asyncio.timeout(10):
+            while given.account.rows_out < 3:  # noqa: ASYNC110  it has no event
+                await asyncio.sleep(0)
+        assert given.account.held == 0
+        await writer.abort()
+
+    asyncio.run(run())
+    assert output.calls[:2] == ["write", "write"]
+
+
 def test_writer_waits_when_too_many_rows_wait_and_the_loop_goes_on() -> None:
     """A blocked output makes its sender wait, and nobody else."""
     output = _Output()
