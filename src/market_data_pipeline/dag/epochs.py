@@ -42,10 +42,13 @@ class Job:
         name: Name of the pipeline.
         lineage: Text made at random when the job starts from scratch or is rewound. Epochs
             of two lineages have nothing to do with each other.
+        ancestors: The lineages it branched off from when the job was rewound, oldest first;
+            what they wrote is the job's own.
     """
 
     name: str
     lineage: str
+    ancestors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 __all__ = ("PostgresLedger",)
 
-from collections.abc import Sequence
 from typing import Any, final
 
 from market_data_pipeline.dag.epochs import EpochMark, Job
-from market_data_pipeline.errors import OutputError
+from market_data_pipeline.sink.ledger import LedgerLine, enter, has_epoch, mark_of
 from market_data_pipeline.sink.postgres_sql import (
     LEDGER,
     TableName,
@@ -37,43 +36,37 @@ class PostgresLedger:
         self._sink = sink
 
     def begin(self, connection: Any) -> bool:
-        """Enter the lineage as the one that may commit; tell whether it was there before.
+        """Enter the lineage as the one that may commit; tell whether the rows are its own.
 
         Raises:
-            OutputError: If a later lineage of the job has been entered since.
+            OutputError: If another lineage of the job has committed since.
         """
         lock_creation(connection, self._table)
         if oid_of(connection, self._table) is None:
             connection.execute(create_ledger(self._table))
-        turns = self._turns(connection)
-        if any(lineage == self._job.lineage for lineage, _, _ in turns):
-            if turns[0][0] != self._job.lineage:
-                raise self._fenced()
-            return True
-        insert = self._sql(
-            "INSERT INTO {} (job, sink, lineage, turn, epoch) VALUES (%s, %s, %s, %s, 0)"
+        entry = enter(self._lines(connection), self._job, self._place)
+        put = (
+            "INSERT INTO {} (turn, epoch, job, sink, lineage) VALUES (%s, 0, %s, %s, %s)"
+            if entry.is_new
+            else "UPDATE {} SET turn = %s WHERE job = %s AND sink = %s AND lineage = %s"
         )
-        turn = turns[0][1] + 1 if turns else 1
-        connection.execute(insert, (self._job.name, self._sink, self._job.lineage, turn))
-        return False
+        connection.execute(self._sql(put), (entry.turn, *self._who))
+        return entry.is_own
 
     def mark(self, connection: Any) -> EpochMark | None:
         """Return what the job last committed, None if never."""
         if oid_of(connection, self._table) is None:
             return None
-        turns = self._turns(connection)
-        return next((EpochMark(name, epoch) for name, _, epoch in turns if epoch), None)
+        return mark_of(self._lines(connection))
 
     def has(self, connection: Any, epoch: int) -> bool:
         """Tell whether an epoch is committed; nobody else commits one until the end.
 
         Raises:
-            OutputError: If a later lineage of the job has been entered since.
+            OutputError: If another lineage of the job was opened since.
         """
-        turns = self._turns(connection, " FOR UPDATE")
-        if not turns or turns[0][0] != self._job.lineage:
-            raise self._fenced()
-        return turns[0][2] >= epoch
+        lines = self._lines(connection, " FOR UPDATE")
+        return has_epoch(lines, self._job, epoch, self._place)
 
     def record(self, connection: Any, epoch: int) -> None:
         """Record that an epoch is committed, with the transaction."""
@@ -81,23 +74,16 @@ class PostgresLedger:
             "UPDATE {} SET epoch = %s, committed_at = now() "
             "WHERE job = %s AND sink = %s AND lineage = %s"
         )
-        connection.execute(update, (epoch, self._job.name, self._sink, self._job.lineage))
+        connection.execute(update, (epoch, *self._who))
 
-    def _turns(self, connection: Any, lock: str = "") -> Sequence[tuple[str, int, int]]:
-        """Return lineage, turn and epoch of all that wrote to the sink, the latest first."""
+    @property
+    def _who(self) -> tuple[str, str, str]:
+        return self._job.name, self._sink, self._job.lineage
+
+    def _lines(self, connection: Any, lock: str = "") -> list[LedgerLine]:
         select = "SELECT lineage, turn, epoch FROM {} WHERE job = %s AND sink = %s"
-        statement = self._sql(f"{select} ORDER BY turn DESC{lock}")
-        rows: Sequence[tuple[str, int, int]] = connection.execute(
-            statement, (self._job.name, self._sink)
-        ).fetchall()
-        return rows
+        rows = connection.execute(self._sql(select + lock), self._who[:2]).fetchall()
+        return [LedgerLine(*row) for row in rows]
 
     def _sql(self, text: str) -> Any:
         return load_psycopg().sql.SQL(text).format(self._table.sql)
-
-    def _fenced(self) -> OutputError:
-        msg = (
-            "a later run of this job has written here since, so this one, which knows nothing "
-            "of that, may not; stop it, or start from scratch"
-        )
-        return OutputError(msg, path=self._place)

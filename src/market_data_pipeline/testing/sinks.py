@@ -103,6 +103,7 @@ class _Check:
             "staging that failed": self._failed_staging,
             "an epoch that was there before": self._reused,
             "a run that was overtaken": self._overtaken,
+            "a run that was opened and did nothing": self._passed_over,
             "a run that failed": self._aborted,
             "rows with other columns": self._other_columns,
             "hostile names": self._hostile,
@@ -233,6 +234,22 @@ class _Check:
         _expect(self._rows(name) == after, "who was refused has changed the output")
         await fresh.writer.finish()
 
+    async def _passed_over(self, name: str) -> None:
+        sink = await self._open(name)
+        await sink.put(1, self._batches[0])
+        await sink.writer.abort()
+        try:
+            other = await self._open(name, lineage="two", ancestors=("one",))
+        except OutputError as err:
+            msg = f"a run that branched off is refused: {err}"
+            raise AssertionError(msg) from err
+        await other.writer.abort()
+        sink = await self._open(name)
+        for epoch, batch in enumerate(self._batches[1:], 2):
+            await sink.put(epoch, batch)
+        await sink.writer.finish()
+        self._compare(name)
+
     async def _aborted(self, name: str) -> None:
         sink = await self._open(name)
         await sink.write(self._batches[0])
@@ -272,16 +289,19 @@ class _Check:
 
     # Means
 
-    async def _open(self, name: str, *, lineage: str = "one", names: str = "") -> _Opened:
+    async def _open(
+        self, name: str, *, lineage: str = "one", ancestors: tuple[str, ...] = (), names: str = ""
+    ) -> _Opened:
         folder = self._folder / name
-        folder.mkdir(exist_ok=True)
-        job = Job(f"job {names}{name}", lineage)
+        job = Job(f"job {names}{name}", lineage, ancestors)
         node = f"sink {names}"
         account = Account(node)
         # Another process has met the symbols in another order.
         context = NodeContext(node, SymbolTable(["of another run"]), account, job=job)
         component = self._make(name)
-        component.check()
+        if not folder.exists():
+            component.check()
+        folder.mkdir(exist_ok=True)
         writer: Any = await component.open(context, self._batches[0].schema)
         if not isinstance(writer, EpochWriter):
             msg = "what `open` gives in a job is no EpochWriter"

@@ -122,7 +122,8 @@ class Session:
     @property
     def job(self) -> Job:
         """Whose rows they are."""
-        return Job(self.start.line.job, self.start.line.lineage)
+        line = self.start.line
+        return Job(line.job, line.lineage, line.ancestors)
 
     @property
     def coordinator(self) -> Coordinator:
