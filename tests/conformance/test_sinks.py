@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from market_data_pipeline.batch import Batch
+from market_data_pipeline.sink.duckdb import DuckDBSink
 from market_data_pipeline.sink.postgres import PostgresSink
 from market_data_pipeline.testing import check_sink
 from support.postgres import Database
@@ -36,3 +38,15 @@ def test_postgres(postgres_database: Database, key: tuple[str, ...], mode: Any) 
         return PostgresSink(postgres_database.dsn, table=name, key=key, mode=mode)
 
     check_sink(make, _batches())
+
+
+@pytest.mark.parametrize("key", [(), ("symbol", "ts_open")])
+@pytest.mark.parametrize("mode", ["create", "append", "replace"])
+def test_duckdb(tmp_path: Path, key: tuple[str, ...], mode: Any) -> None:
+    """Rows and the ledger's row are one transaction."""
+
+    def make(name: str) -> DuckDBSink:
+        return DuckDBSink(tmp_path / f"{name}.duckdb", key=key, mode=mode)
+
+    check_sink(make, _batches())
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".duckdb"]

@@ -4,57 +4,42 @@ from __future__ import annotations
 
 __all__ = ("DuckDBSink", "quoted_name", "quoted_text")
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, ClassVar, final
 
 import pyarrow as pa
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
-from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError, SchemaError
+from market_data_pipeline.errors import ConfigError, OutputError, SchemaError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.arrow_rows import ArrowRows
+from market_data_pipeline.sink.duckdb_epochs import LEDGER, DuckDBEpochs, Mode
+from market_data_pipeline.sink.duckdb_file import (
+    MERGING,
+    check_same,
+    columns_of,
+    duckdb_error,
+    opened,
+    quoted_name,
+    quoted_text,
+    table_exists,
+)
+from market_data_pipeline.sink.epoch_writer import EpochedWriter
 from market_data_pipeline.sink.keyed import check_key
 from market_data_pipeline.sink.publish import (
     Draft,
     OutputPath,
     check_parent,
     is_writable,
-    output_error,
     reporting,
 )
 from market_data_pipeline.sink.writer import ThreadedWriter
-
-Mode: TypeAlias = Literal["create", "append", "replace"]
-
-_NAME_BYTES_MAX: Final = 255
-
-# One instance of DuckDB holds a file open at a time; sinks of one run may share a file.
-_MERGING: Final = threading.Lock()
-
-
-def quoted_name(name: str) -> str:
-    """Return a name as an SQL identifier, whatever is in it.
-
-    Raises:
-        ConfigError: If no identifier can be made of it.
-    """
-    if not name or "\0" in name or len(name.encode()) > _NAME_BYTES_MAX:
-        msg = (
-            f"a table name must have 1 to {_NAME_BYTES_MAX} bytes, none of them zero, was {name!r}"
-        )
-        raise ConfigError(msg, parameter="table")
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quoted_text(text: str) -> str:
-    """Return text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @component("duckdb")
@@ -65,6 +50,10 @@ class DuckDBSink:
     or, where `path` exists, its rows move there in one transaction, and other tables stay
     as they are. Prices and sizes are `DECIMAL(38, 9)`: all that fixed point can hold, and
     sums of it. Times are `TIMESTAMP_NS`, UTC.
+
+    Delivery: in a run with checkpoints exactly once, visible epoch by epoch: rows and their
+    row in the table `mdp_ledger` are one transaction. Others can read the database between
+    two epochs. Without checkpoints all rows at the end or none.
 
     Attributes:
         path: The database file.
@@ -82,6 +71,8 @@ class DuckDBSink:
     mode: Mode = "create"
     overwrite: bool = False
     key: tuple[str, ...] = ()
+
+    delivery: ClassVar[Delivery] = "exactly_once"
 
     def __post_init__(self) -> None:
         quoted_name(self.table)
@@ -104,13 +95,16 @@ class DuckDBSink:
         if not is_writable(Path(path)):
             msg = "cannot be written: there is no permission; change it, or choose another file"
             raise OutputError(msg, path=path)
-        with _database(path) as database:
+        with opened(path) as database:
             create = self.mode == "create" and not self.overwrite
-            if create and _columns(database, self.table):
-                raise _table_exists(path, self.table)
+            # Whose a table is that was written by epochs is seen once the job is known.
+            if create and columns_of(database, self.table) and not columns_of(database, LEDGER):
+                raise table_exists(path, self.table)
 
-    async def open(self, context: NodeContext, schema: Schema | None) -> ThreadedWriter:
-        """Open the output under a hidden name.
+    async def open(
+        self, context: NodeContext, schema: Schema | None
+    ) -> ThreadedWriter | EpochedWriter:
+        """Open the output: under a hidden name, or in a job the database itself.
 
         Args:
             context: The node's context.
@@ -123,7 +117,29 @@ class DuckDBSink:
         self.check()
         if schema is not None:
             check_key(self.key, schema)
+        if context.job is not None:
+            output = DuckDBEpochs(
+                str(self.path),
+                self.table,
+                "replace" if self.overwrite else self.mode,
+                self.key,
+                context.job,
+                context.node,
+                context.account,
+                schema,
+            )
+            epochs = EpochedWriter(output, context)
+            await epochs.begin(output.begin)
+            return epochs
+        self._check_free()
         return ThreadedWriter(_DuckDBOutput(self, schema, context.account), context)
+
+    def _check_free(self) -> None:
+        """Refuse a table of a run with checkpoints as any other."""
+        if self.mode == "create" and not self.overwrite and Path(self.path).exists():
+            with opened(str(self.path)) as database:
+                if columns_of(database, self.table):
+                    raise table_exists(str(self.path), self.table)
 
     def read(self) -> pa.Table:
         """Return the table; times have the zone UTC.
@@ -131,8 +147,8 @@ class DuckDBSink:
         Raises:
             OutputError: If there is no such table.
         """
-        with _database(str(self.path)) as database:
-            if not _columns(database, self.table):
+        with opened(str(self.path)) as database:
+            if not columns_of(database, self.table):
                 msg = f"there is no table `{self.table}` in the database"
                 raise OutputError(msg, path=str(self.path))
             found: pa.Table = database.sql(f"FROM {quoted_name(self.table)}").to_arrow_table()
@@ -145,48 +161,6 @@ class DuckDBSink:
             ]
         )
         return found.cast(zoned)
-
-
-def _table_exists(path: str, table: str) -> OutputExistsError:
-    msg = (
-        f"table `{table}` exists already; pass `--overwrite` or set `overwrite: true` to "
-        "replace it, set `mode: append` to add to it, or choose another `table`"
-    )
-    return OutputExistsError(msg, path=path)
-
-
-@contextmanager
-def _database(path: str) -> Iterator[Any]:
-    """Open a database and close it again; errors name the output."""
-    import duckdb
-
-    try:
-        with duckdb.connect(path) as database:
-            yield database
-    except duckdb.Error as err:
-        raise _duckdb_error(err, path) from err
-
-
-def _duckdb_error(err: Exception, path: str) -> OutputError:
-    text = str(err)
-    if "lock" in text and "Conflicting" in text:
-        msg = "cannot be written: another process has the database open; close it there first"
-        return OutputError(msg, path=path)
-    if "not a valid DuckDB database" in text:
-        msg = "is not a DuckDB database; choose another name"
-        return OutputError(msg, path=path)
-    return output_error(text.splitlines()[0], path)
-
-
-def _columns(database: Any, table: str) -> dict[str, str]:
-    """Return the columns of a table and their types; none if it does not exist."""
-    found = database.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = current_schema() "
-        "AND lower(table_name) = lower(?) ORDER BY column_index",
-        [table],
-    ).fetchall()
-    return dict(found)
 
 
 @final
@@ -216,7 +190,7 @@ class _DuckDBOutput:
             with reporting(self._path):
                 yield
         except self._error as err:
-            raise _duckdb_error(err, self._path) from err
+            raise duckdb_error(err, self._path) from err
 
     def write(self, batches: Sequence[Batch]) -> None:
         rows = self._begun(batches[0].schema)
@@ -269,7 +243,7 @@ class _DuckDBOutput:
 
     def publish(self) -> None:
         try:
-            with _MERGING, self._reporting():
+            with MERGING, self._reporting():
                 if Path(self._path).exists():
                     self._merge()
                 else:
@@ -282,7 +256,7 @@ class _DuckDBOutput:
         if self._rows is None:
             return
         staged = self._draft.temporary.name
-        with _database(self._path) as database:
+        with opened(self._path) as database:
             database.execute(
                 f"ATTACH {quoted_text(str(self._draft.temporary))} "
                 f"AS {quoted_name(staged)} (READ_ONLY)"
@@ -303,13 +277,13 @@ class _DuckDBOutput:
                 database.execute("CHECKPOINT")
 
     def _move(self, database: Any, staged: str) -> None:
-        there = _columns(database, self._sink.table)
+        there = columns_of(database, self._sink.table)
         if there and self._mode == "create":
-            raise _table_exists(self._path, self._sink.table)
+            raise table_exists(self._path, self._sink.table)
         if there and self._mode == "append":
             rows = database.sql(f"FROM {staged}")
             here = dict(zip(rows.columns, map(str, rows.types), strict=True))
-            self._check_same(there, here)
+            check_same(self._path, self._sink.table, there, here)
             if self._sink.key:
                 same = " AND ".join(
                     f"{self._table}.{name} IS NOT DISTINCT FROM staged.{name}"
@@ -323,17 +297,6 @@ class _DuckDBOutput:
             return
         database.execute(f"DROP TABLE IF EXISTS {self._table}")
         database.execute(f"CREATE TABLE {self._table} AS FROM {staged}")
-
-    def _check_same(self, there: dict[str, str], here: dict[str, str]) -> None:
-        odd = [name for name in [*there, *here] if there.get(name) != here.get(name)]
-        if odd:
-            name = odd[0]
-            msg = (
-                f"cannot append to table `{self._sink.table}`: column `{name}` is "
-                f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here; "
-                "choose another `table`, or set `overwrite: true`"
-            )
-            raise OutputError(msg, path=self._path)
 
     def discard(self) -> None:
         with suppress(self._error):

@@ -1,0 +1,281 @@
+"""Rows in a DuckDB database by epochs: each is one transaction with its row of the ledger.
+
+What is known to break the database's log is left out: there is no index, so nothing is
+deleted and inserted again under one, tables are made in transactions of their own that are
+checkpointed, and a database is made under another name and renamed. A failed checkpoint is
+told; the epoch may be committed all the same, which the ledger knows. The database is
+opened for each epoch, so that others can read it in between, and an instance that has
+given up is not used again.
+"""
+
+from __future__ import annotations
+
+__all__ = ("LEDGER", "DuckDBEpochs", "Mode")
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, final
+
+import pyarrow as pa
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.epochs import EpochMark, Job
+from market_data_pipeline.dag.metrics import Account
+from market_data_pipeline.errors import OutputError
+from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.arrow_rows import ArrowRows
+from market_data_pipeline.sink.duckdb_file import (
+    MERGING,
+    check_same,
+    columns_of,
+    opened,
+    quoted_name,
+    table_exists,
+)
+from market_data_pipeline.sink.keyed import check_key, lasting_rows, revision_column
+from market_data_pipeline.sink.ledger import LedgerLine, enter, has_epoch, mark_of
+from market_data_pipeline.sink.outbox import Spool, read_outbox
+from market_data_pipeline.sink.publish import Draft
+from market_data_pipeline.symbols import SymbolTable
+
+Mode: TypeAlias = Literal["create", "append", "replace"]
+
+LEDGER: Final = "mdp_ledger"
+"""The table in which a sink records what it has committed."""
+
+_CREATE_LEDGER: Final = (
+    f"CREATE TABLE IF NOT EXISTS {LEDGER} (job VARCHAR, sink VARCHAR, lineage VARCHAR, "
+    "turn BIGINT, epoch BIGINT)"
+)
+_OF_JOB: Final = "job = ? AND sink = ?"
+_INCOMING: Final = "mdp incoming rows"
+
+
+@final
+class DuckDBEpochs:
+    """An `EpochOutput` for one table."""
+
+    def __init__(
+        self,
+        path: str,
+        table: str,
+        mode: Mode,
+        key: tuple[str, ...],
+        job: Job,
+        sink: str,
+        account: Account,
+        schema: Schema | None,
+    ) -> None:
+        self._path = path
+        self._name = table
+        self._table = quoted_name(table)
+        self._mode: Mode = mode
+        self._key = key
+        self._job = job
+        self._who = (job.name, sink)
+        self._account = account
+        self._schema = schema
+        self._spool = Spool()
+        self._begun = False
+
+    def begin(self) -> None:
+        """Make the database and the table where they are not there, and enter the lineage.
+
+        Raises:
+            OutputError: If the table or a later run stands in the way.
+        """
+        if self._schema is not None:
+            self._begin(self._schema)
+
+    def _begin(self, schema: Schema) -> None:
+        check_key(self._key, schema)
+        empty = ArrowRows(schema, prices="decimal", timezone=None).schema.empty_table()
+        with MERGING:
+            if not Path(self._path).exists():
+                self._make_database(empty)
+            with opened(self._path) as database:
+                self._make_tables(database, empty)
+                self._enter(database)
+                database.execute("CHECKPOINT")
+        self._begun = True
+
+    def _make_database(self, empty: pa.Table) -> None:
+        draft = Draft(self._path, overwrite=False)
+        try:
+            with opened(str(draft.temporary)) as database:
+                database.execute(_CREATE_LEDGER)
+                self._make_table(database, empty)
+                database.execute("CHECKPOINT")
+            draft.publish_file()
+        finally:
+            draft.discard()
+            with suppress(FileNotFoundError):
+                Path(f"{draft.temporary}.wal").unlink()
+
+    def _make_table(self, database: Any, empty: pa.Table) -> None:
+        database.register(_INCOMING, empty)
+        database.execute(f"CREATE TABLE {self._table} AS FROM {quoted_name(_INCOMING)}")
+        database.unregister(_INCOMING)
+
+    def _make_tables(self, database: Any, empty: pa.Table) -> None:
+        there = columns_of(database, self._name)
+        if not columns_of(database, LEDGER):
+            if there and self._mode == "create":
+                raise table_exists(self._path, self._name)
+            database.execute(_CREATE_LEDGER)
+        if not there:
+            self._make_table(database, empty)
+            return
+        database.register(_INCOMING, empty)
+        here = _columns_here(database, _INCOMING)
+        database.unregister(_INCOMING)
+        check_same(self._path, self._name, there, here)
+
+    def _lines(self, database: Any) -> list[LedgerLine]:
+        rows = database.execute(
+            f"SELECT lineage, turn, epoch FROM {LEDGER} WHERE {_OF_JOB}",  # noqa: S608  constant
+            self._who,
+        ).fetchall()
+        return [LedgerLine(*row) for row in rows]
+
+    def _enter(self, database: Any) -> None:
+        lines = self._lines(database)
+        entry = enter(lines, self._job, self._path)
+        if not entry.is_own and self._mode == "create" and self._has_rows(database):
+            raise table_exists(self._path, self._name)
+        if entry.is_new:
+            database.execute(
+                f"INSERT INTO {LEDGER} VALUES (?, ?, ?, ?, 0)",  # noqa: S608  constant
+                (*self._who, self._job.lineage, entry.turn),
+            )
+        else:
+            database.execute(
+                f"UPDATE {LEDGER} SET turn = ? WHERE {_OF_JOB} AND lineage = ?",  # noqa: S608
+                (entry.turn, *self._who, self._job.lineage),
+            )
+
+    def _has_rows(self, database: Any) -> bool:
+        found = database.execute(f"FROM {self._table} LIMIT 1").fetchall()
+        return bool(found)
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Take rows."""
+        self._spool.write(batches)
+
+    def stage(self, epoch: int, folder: Path) -> None:  # noqa: ARG002  the folder says it
+        """Put the rows into the epoch's folder."""
+        self._spool.stage(folder)
+
+    def commit(self, epoch: int, folder: Path) -> None:
+        """Put the rows of an epoch into the table and record it, in one transaction.
+
+        Raises:
+            OutputError: If it is not known to be done.
+        """
+        batches = list(read_outbox(folder, SymbolTable()))
+        if batches and not self._begun:
+            self._begin(batches[0].schema)
+        with MERGING, opened(self._path) as database:
+            database.execute("BEGIN")
+            try:
+                lines = self._lines(database)
+                done = has_epoch(lines, self._job, epoch, self._path)
+                if not done:
+                    self._put(database, batches, lines, folder)
+                    database.execute(
+                        f"UPDATE {LEDGER} SET epoch = ? "  # noqa: S608  constant
+                        f"WHERE {_OF_JOB} AND lineage = ?",
+                        (epoch, *self._who, self._job.lineage),
+                    )
+                database.execute("COMMIT")
+            except BaseException:
+                with suppress(Exception):  # what led here is raised
+                    database.execute("ROLLBACK")
+                raise
+            if not done:
+                database.execute("CHECKPOINT")
+
+    def _put(
+        self, database: Any, batches: Sequence[Batch], lines: Sequence[LedgerLine], folder: Path
+    ) -> None:
+        if not batches:
+            msg = "what was staged is not there"
+            raise OutputError(msg, path=str(folder))
+        own = {self._job.lineage, *self._job.ancestors}
+        if self._mode == "replace" and not any(x.epoch for x in lines if x.lineage in own):
+            database.execute(f"DELETE FROM {self._table}")  # noqa: S608  quoted
+        rows = ArrowRows(batches[0].schema, prices="decimal", timezone=None)
+        if not self._key:
+            self._insert(database, rows.table(batches))
+            return
+        whole = Batch.concat(batches)
+        kept = lasting_rows(whole, self._key)
+        self._account.mark("replaced", len(whole) - len(kept))
+        if len(kept) < len(whole):
+            whole = whole.reorder(kept)
+        self._upsert(database, rows.table([whole]), revision_column(self._key, whole.schema))
+
+    def _insert(self, database: Any, table: pa.Table) -> None:
+        database.register(_INCOMING, table)
+        database.execute(f"INSERT INTO {self._table} BY NAME FROM {quoted_name(_INCOMING)}")
+        database.unregister(_INCOMING)
+
+    def _upsert(self, database: Any, table: pa.Table, revision: str | None) -> None:
+        same = " AND ".join(
+            f"present.{name} IS NOT DISTINCT FROM fresh.{name}"
+            for name in map(quoted_name, self._key)
+        )
+        incoming = quoted_name(_INCOMING)
+        changes = ", ".join(
+            f"{name} = fresh.{name}"
+            for name in map(quoted_name, table.column_names)
+            if name not in map(quoted_name, self._key)
+        )
+        database.register(_INCOMING, table)
+        known = 0
+        if changes:
+            newer = ""
+            if revision is not None:
+                column = quoted_name(revision)
+                newer = f" AND (present.{column} IS NULL OR fresh.{column} >= present.{column})"
+            [(known,)] = database.execute(
+                f"SELECT count(*) FROM {incoming} AS fresh SEMI JOIN {self._table} "  # noqa: S608
+                f"AS present ON {same}"
+            ).fetchall()
+            [(changed,)] = database.execute(
+                f"UPDATE {self._table} AS present SET {changes} "  # noqa: S608  quoted
+                f"FROM {incoming} AS fresh WHERE {same}{newer}"
+            ).fetchall()
+            self._account.mark("outdated", known - changed)
+        database.execute(
+            f"INSERT INTO {self._table} BY NAME "
+            f"FROM {incoming} AS fresh ANTI JOIN {self._table} AS present ON {same}"
+        )
+        database.unregister(_INCOMING)
+
+    def committed(self) -> EpochMark | None:
+        """Return what the job last committed, None if never."""
+        if not Path(self._path).exists():
+            return None
+        with MERGING, opened(self._path) as database:
+            return mark_of(self._lines(database)) if columns_of(database, LEDGER) else None
+
+    def finish(self) -> None:
+        """Do nothing: all is committed."""
+
+    def discard(self) -> None:
+        """Forget what is not staged."""
+        self._spool.discard()
+
+    def close(self) -> None:
+        """Forget what is not staged."""
+        self._spool.discard()
+
+    def interrupt(self) -> None:
+        """Do nothing: a transaction takes as long as it takes."""
+
+
+def _columns_here(database: Any, name: str) -> dict[str, str]:
+    rows = database.sql(f"FROM {quoted_name(name)}")
+    return dict(zip(rows.columns, map(str, rows.types), strict=True))

@@ -1,0 +1,107 @@
+"""A DuckDB database: opening it, its tables, what its errors mean."""
+
+from __future__ import annotations
+
+__all__ = (
+    "MERGING",
+    "check_same",
+    "columns_of",
+    "duckdb_error",
+    "opened",
+    "quoted_name",
+    "quoted_text",
+    "table_exists",
+)
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError
+from market_data_pipeline.sink.publish import output_error
+
+_NAME_BYTES_MAX: Final = 255
+
+# One instance of DuckDB holds a file open at a time; sinks of one run may share a file.
+MERGING: Final = threading.Lock()
+
+
+def quoted_name(name: str) -> str:
+    """Return a name as an SQL identifier, whatever is in it.
+
+    Raises:
+        ConfigError: If no identifier can be made of it.
+    """
+    if not name or "\0" in name or len(name.encode()) > _NAME_BYTES_MAX:
+        msg = (
+            f"a table name must have 1 to {_NAME_BYTES_MAX} bytes, none of them zero, was {name!r}"
+        )
+        raise ConfigError(msg, parameter="table")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_text(text: str) -> str:
+    """Return text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def table_exists(path: str, table: str) -> OutputExistsError:
+    """Return the error for a table that is there and must not be."""
+    msg = (
+        f"table `{table}` exists already; pass `--overwrite` or set `overwrite: true` to "
+        "replace it, set `mode: append` to add to it, or choose another `table`"
+    )
+    return OutputExistsError(msg, path=path)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """Open a database and close it again; errors name the output."""
+    import duckdb
+
+    try:
+        with duckdb.connect(path) as database:
+            yield database
+    except duckdb.Error as err:
+        raise duckdb_error(err, path) from err
+
+
+def duckdb_error(err: Exception, path: str) -> OutputError:
+    """Return the error that names the output and, where it is known, the way out."""
+    text = str(err)
+    if "lock" in text and "Conflicting" in text:
+        msg = "cannot be written: another process has the database open; close it there first"
+        return OutputError(msg, path=path)
+    if "not a valid DuckDB database" in text:
+        msg = "is not a DuckDB database; choose another name"
+        return OutputError(msg, path=path)
+    return output_error(text.splitlines()[0], path)
+
+
+def columns_of(database: Any, table: str) -> dict[str, str]:
+    """Return the columns of a table and their types; none if it does not exist."""
+    found = database.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = current_schema() "
+        "AND lower(table_name) = lower(?) ORDER BY column_index",
+        [table],
+    ).fetchall()
+    return dict(found)
+
+
+def check_same(path: str, table: str, there: dict[str, str], here: dict[str, str]) -> None:
+    """Refuse rows whose columns are not those of the table.
+
+    Raises:
+        OutputError: If a name or type differs.
+    """
+    odd = [name for name in [*there, *here] if there.get(name) != here.get(name)]
+    if odd:
+        name = odd[0]
+        msg = (
+            f"cannot append to table `{table}`: column `{name}` is "
+            f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here; "
+            "choose another `table`, or set `overwrite: true`"
+        )
+        raise OutputError(msg, path=path)
