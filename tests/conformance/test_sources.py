@@ -12,7 +12,9 @@ from market_data_pipeline.dag.epochs import Position, RewindableReader
 from market_data_pipeline.dag.messages import END, Idle, Status, Watermark
 from market_data_pipeline.dag.nodes import NodeContext, SourceNode
 from market_data_pipeline.errors import CheckpointError
+from market_data_pipeline.sink.dead_letters import DeadLetterSink
 from market_data_pipeline.source.chaos import ChaosSource
+from market_data_pipeline.source.dead_letters import DeadLetterSource
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.source.replay import ReplaySource
 from market_data_pipeline.source.synthetic import SyntheticSource
@@ -42,6 +44,20 @@ def test_synthetic_markets() -> None:
     """With copies, disorder and late rows, at full speed and as time passes."""
     check_source(lambda: SyntheticSource(rows=5_000, symbols=3, batch_rows=700))
     check_source(lambda: SyntheticSource(rows=300, symbols=3, batch_rows=70, speed=2.0))
+
+
+def test_dead_letters(tmp_path: Path) -> None:
+    """Rows that were kept, with disorder."""
+
+    async def keep() -> None:
+        context = NodeContext("late")
+        writer = await DeadLetterSink(tmp_path / "dlq").open(context, None)
+        for batch in random_batches():
+            await writer.write(batch)
+        await writer.finish()
+
+    asyncio.run(keep())
+    check_source(lambda: DeadLetterSource(tmp_path / "dlq", out_of_order="3s"))
 
 
 @pytest.mark.parametrize("speed", ["max", 50.0])

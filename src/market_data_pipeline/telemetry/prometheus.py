@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from market_data_pipeline.clock import Clock
+from market_data_pipeline.sink.telemetry import get_sink_telemetry
 from market_data_pipeline.telemetry import metric as own
 from market_data_pipeline.telemetry.metrics import METRICS
 from market_data_pipeline.telemetry.metrics_0_8 import METRICS_0_8
@@ -114,5 +115,10 @@ def observe(
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
-    """Return what `/metrics` answers, in Prometheus' text format."""
+    """Return what `/metrics` answers, in Prometheus' text format.
+
+    The names of the sinks for bars are there from the beginning, as in version 0.8.
+    """
+    if registry is REGISTRY:
+        get_sink_telemetry()
     return generate_latest(registry)

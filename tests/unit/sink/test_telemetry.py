@@ -140,3 +140,12 @@ def test_name_that_another_kind_of_metric_has_is_refused() -> None:
     Gauge("mdp_sink_batches_in_total", "x", registry=registry)
     with pytest.raises(ValueError, match="Duplicated"):
         SinkTelemetry(registry)
+
+
+def test_names_are_served_before_any_sink_has_started() -> None:
+    """As in version 0.8, where importing it was enough."""
+    from market_data_pipeline.telemetry.prometheus import exposition
+
+    text = exposition().decode()
+    assert "# TYPE mdp_sink_db_batches_in_total counter" in text
+    assert "# TYPE mdp_sink_queue_depth gauge" in text
