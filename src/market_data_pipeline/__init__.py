@@ -15,6 +15,7 @@ __all__ = (
     "Assign",
     "BackpressurePolicy",
     "Bars",
+    "BarsStoreSink",
     "Batch",
     "BatchRows",
     "BatcherError",
@@ -58,6 +59,7 @@ __all__ = (
     "PipelineOverrides",
     "PipelineSettings",
     "PipelineSpec",
+    "ProviderSource",
     "Quality",
     "ReplaySource",
     "Router",
@@ -71,6 +73,7 @@ __all__ = (
     "SimplePipelineValidator",
     "SinkError",
     "SourceError",
+    "StoreSinkAdapter",
     "Stream",
     "StreamingPipeline",
     "SymbolTable",
@@ -98,6 +101,9 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from market_data_pipeline.adapters.bars_store import BarsStoreSink as BarsStoreSink
+    from market_data_pipeline.adapters.provider_source import ProviderSource as ProviderSource
+    from market_data_pipeline.adapters.sink_adapter import StoreSinkAdapter as StoreSinkAdapter
     from market_data_pipeline.api.config_builders import (
         ExplicitPipelineConfigBuilder as ExplicitPipelineConfigBuilder,
     )
@@ -243,6 +249,9 @@ _HOMES: Final = {
         "PipelineSpec",
     ),
     "sink.database": ("DatabaseSinkSettings",),
+    "adapters.bars_store": ("BarsStoreSink",),
+    "adapters.provider_source": ("ProviderSource",),
+    "adapters.sink_adapter": ("StoreSinkAdapter",),
     "batch": ("Batch",),
     "batcher.batch": ("BatchRows",),
     "dag.graph": ("Edge",),

@@ -163,8 +163,8 @@ class AcknowledgedWriter:
         self._link.check_now_and_then()
         await self._link.guarded(self._coordinator.submit(item))
 
-    async def finish(self) -> None:
-        """Wait until every row is written, then stop the workers.
+    async def flush(self) -> None:
+        """Wait until every row is written.
 
         Raises:
             SinkError: If rows could not be written.
@@ -175,6 +175,14 @@ class AcknowledgedWriter:
         flush = getattr(self._sink, "flush", None)
         if flush is not None and inspect.isawaitable(flushed := flush()):
             await flushed
+
+    async def finish(self) -> None:
+        """Wait until every row is written, then stop the workers.
+
+        Raises:
+            SinkError: If rows could not be written.
+        """
+        await self.flush()
         await self._link.stop(drain=False, wake=self._wake())
 
     async def abort(self) -> None:

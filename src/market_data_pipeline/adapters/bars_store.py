@@ -19,13 +19,13 @@ from market_data_pipeline.adapters.store_bars import (
     StoredTime,
     check_bars,
 )
-from market_data_pipeline.adapters.threads import in_thread
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.pressure import Pressure
 from market_data_pipeline.dag.secret import Secret, SecretText
+from market_data_pipeline.dag.threads import in_thread
 from market_data_pipeline.errors import OutputError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.postgres_connection import (

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from market_data_pipeline.adapters.optional import has_core, require_optional
 from market_data_pipeline.adapters.provider_rows import Kinds
-from market_data_pipeline.adapters.threads import in_thread
+from market_data_pipeline.dag.threads import in_thread
 from market_data_pipeline.errors import ConfigError, SourceError
 
 END: Final = object()

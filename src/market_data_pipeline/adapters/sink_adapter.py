@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("StoreSinkAdapter",)
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import pyarrow as pa
 from pydantic import Field
@@ -17,6 +17,7 @@ from market_data_pipeline.adapters.optional import require_optional
 from market_data_pipeline.adapters.supplied import SuppliedWriter
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError, OutputError
@@ -38,7 +39,7 @@ class StoreSinkAdapter:
     full it is, from the queue and from the coordinator's feedback events.
 
     Delivery: at least once; the sink must take rows again that it has. With `wrap`, a batch
-    that fails in the workers is lost, and the run fails.
+    that fails in the workers is lost, and the run fails; it takes no part in checkpoints.
 
     Attributes:
         sink: The sink, for a coordinator of our own.
@@ -69,6 +70,8 @@ class StoreSinkAdapter:
     poll: Duration = "100ms"
     stall_after: Duration = "30s"
     stop_timeout: Duration = "10s"
+
+    delivery: ClassVar[Delivery] = "at_least_once"
 
     def __post_init__(self) -> None:
         """Refuse both a sink and a coordinator, and neither.
@@ -132,7 +135,7 @@ class StoreSinkAdapter:
 
         Raises:
             SinkError: If the coordinator cannot run.
-            ConfigError: If it cannot be guarded.
+            ConfigError: If it cannot be guarded, or not take part in checkpoints.
         """
         watch = WatchSettings(
             duration_ns(self.poll) / 1e9,
@@ -147,6 +150,12 @@ class StoreSinkAdapter:
             )
             writer = AcknowledgedWriter(self.sink, convert, settings, context)
         else:
+            if context.job is not None:
+                msg = (
+                    "a coordinator that is supplied does not tell when rows are written, so it "
+                    "cannot take part in checkpoints; use `from_sink`"
+                )
+                raise ConfigError(msg, parameter="coordinator")
             link = CoordinatorLink(self.coordinator, self.coord_id, watch, context.clock)
             writer = SuppliedWriter(
                 self.coordinator, link, convert, context.account, guard=self.guard

@@ -11,6 +11,7 @@ import pytest
 
 from market_data_pipeline.adapters.sink_adapter import StoreSinkAdapter
 from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.epochs import FlushedWriter, Job
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.pressure import Pressure, PressureLevel
@@ -143,6 +144,31 @@ def test_sink_that_hangs_is_an_error_in_the_end(store: Any) -> None:
 
     with pytest.raises(SinkError, match="has written nothing for 10 s, and 1 items wait"):
         asyncio.run(main())
+
+
+@pytest.mark.usefixtures("store")
+def test_flush_waits_until_every_row_is_written() -> None:
+    """A checkpoint may only be taken of what is there."""
+    sink, context = Sink(), context_of()
+
+    async def main() -> tuple[int, int]:
+        writer = await StoreSinkAdapter.from_sink(sink, convert=times).open(context, None)
+        assert isinstance(writer, FlushedWriter)
+        await writer.write(batch(0))
+        await writer.flush()
+        found = len(sink.rows), context.account.held
+        await writer.finish()
+        return found
+
+    assert asyncio.run(main()) == (5, 0)
+
+
+def test_supplied_coordinator_takes_no_part_in_checkpoints(store: Any) -> None:
+    """Nobody could know what of it is written."""
+    adapter = StoreSinkAdapter.wrap(store.make(sink=Sink()), convert=times)
+    context = NodeContext("store", job=Job("job", "lineage"))
+    with pytest.raises(ConfigError, match="cannot take part in checkpoints; use `from_sink`"):
+        asyncio.run(adapter.open(context, None))
 
 
 def test_dead_worker_of_a_supplied_coordinator_is_an_error(store: Any) -> None:
