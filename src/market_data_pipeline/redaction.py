@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("HIDDEN", "redacted")
+__all__ = ("HIDDEN", "is_secret_name", "redacted")
 
 import re
 from collections.abc import Iterable
@@ -11,20 +11,27 @@ from typing import Final
 HIDDEN: Final = "***"
 
 _WORDS: Final = (
-    r"pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_.-]?key|access[_.-]?key|"
-    r"private[_.-]?key|credentials?|authorization|signature|dsn_password"
+    r"pass(?:word|wd|phrase|code)|(?<![a-z])pass|pwd|secret|token|api[_.-]?key|access[_.-]?key|"
+    r"private[_.-]?key|credentials?|authorization|signature"
 )
 # `user:password@` of a URL, up to the last `@` of the word: a password may hold one, and
 # hosts do not. A password without a user is one too.
-_IN_URL: Final = re.compile(r"""([A-Za-z][\w+.-]*://[^\s:/@'"]*:)[^\s'"]*@""")
+_IN_URL: Final = re.compile(r"""(\b[A-Za-z][\w+.-]{0,31}://[^\s:/@'"]{0,128}:)[^\s'"]{0,256}@""")
 _SCHEME: Final = re.compile(r"(?i)\b(bearer|basic|digest)\s+[\w~+/.=:-]{4,}")
 _SETTING: Final = re.compile(
+    # What the name begins with stays anyway, and looking for it would take long.
     rf"""(?ix)
-    ( (?: [\w.-]*(?: {_WORDS} ) ) ["']? \s*[=:]\s* )
+    ( (?: {_WORDS} ) ["']? \s{{0,4}} [=:] \s{{0,4}} )
     ( "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s,;&)\]}}"']+ )
     """
 )
+_NAME: Final = re.compile(rf"(?i)(?:^|[_.-])(?:{_WORDS}|dsn)(?:$|[_.-])")
 _SHORTEST: Final = 4
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a setting of this name holds a secret."""
+    return _NAME.search(name) is not None
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:

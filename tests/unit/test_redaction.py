@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import pytest
 
 from market_data_pipeline.redaction import redacted
@@ -53,3 +55,12 @@ def test_known_secret_is_hidden_wherever_it_stands() -> None:
 def test_rest_of_the_url_stays() -> None:
     """Whom it failed to reach must still be told."""
     assert redacted("postgresql://mdp:s@db:5432/t") == "postgresql://mdp:***@db:5432/t"
+
+
+def test_hostile_text_takes_no_long_time() -> None:
+    """A megabyte of what could become a secret is read in one go."""
+    for part in ("x", "a.", "a://", "password", "password=", "x:y@", "'"):
+        text = part * (500_000 // len(part))
+        began = perf_counter()
+        redacted(text)
+        assert perf_counter() - began < 5, part
