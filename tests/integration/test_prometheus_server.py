@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import market_data_pipeline as mdp
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.runtime import Run
 from market_data_pipeline.telemetry.http import serve_metrics
 from market_data_pipeline.telemetry.prometheus import observe
@@ -51,12 +52,12 @@ def _config(folder: Path, *ports: int) -> str:
     return text
 
 
-def _good(name: str) -> Run:
+def _good(name: str, folder: Path) -> Run:
     dag = mdp.Dag(name)
     ticks = dag.source(LiveSource(), name="ticks")
     bars = ticks.bars("1s", name="bars")
     bars.sink(TellingSink([]), name="store")
-    return Run(dag)
+    return Run(dag, checkpoint=Checkpoint(str(folder / f"{name}-checkpoints"), interval="1s"))
 
 
 def _until(met: Callable[[], bool], what: Callable[[], Any]) -> None:
@@ -72,7 +73,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServ
     """A Prometheus that has scraped a running pipeline under load for some seconds."""
     folder = tmp_path_factory.mktemp("scraped")
     program("prometheus")
-    run = _good("demo-bars")
+    run = _good("demo-bars", folder)
     with (
         runs_in_thread([run]),
         observe(run),
@@ -88,15 +89,9 @@ def _is_sane(found: list[tuple[dict[str, str], float]]) -> bool:
     return bool(found) and all(math.isfinite(value) for _, value in found)
 
 
-def _has_checkpoints(expression: str) -> bool:
-    return "mdp_checkpoint_" in expression
-
-
 @pytest.mark.parametrize("expression", dashboard_expressions())
 def test_dashboard_query_has_a_value(scraped: PrometheusServer, expression: str) -> None:
     """No panel stays empty, and none shows NaN."""
-    if _has_checkpoints(expression):
-        pytest.skip("this pipeline takes no checkpoints")
     found = scraped.query(expression)
     assert _is_sane(found), found
 
@@ -107,8 +102,6 @@ def test_what_an_alert_compares_has_a_value(
 ) -> None:
     """An alert that compares nothing would never fire."""
     for operand in operands(rule["expr"]):
-        if _has_checkpoints(operand):
-            pytest.skip("this pipeline takes no checkpoints")
         short = re.sub(r"\[\d+m\]", "[5s]", operand)
         found = scraped.query(short)
         assert _is_sane(found), (short, found)
@@ -145,7 +138,7 @@ def test_bad_states_raise_their_alerts_and_no_others(tmp_path: Path) -> None:
     shedding = mdp.Dag("shedding")
     fast = shedding.source(LiveSource(rows=500), name="ticks")
     fast.edge(rows=1_000, policy="drop_oldest").sink(RecordingSink([], turns=10**9), name="store")
-    runs = [Run(stalled), Run(failed), Run(paused), Run(shedding), _good("sound")]
+    runs = [Run(stalled), Run(failed), Run(paused), Run(shedding), _good("sound", tmp_path)]
     expected = {
         ("MdpWatermarkStalled", "stalled"),
         ("MdpPipelineFailed", "failed"),

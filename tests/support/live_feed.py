@@ -79,6 +79,9 @@ class LiveReader:
         progress = Progress(now_ns if settings.stalled else before, bound, now_ns - bound)
         return (("out", batch.with_progress(progress)),)
 
+    def position(self) -> dict[str, int]:
+        return {"batches": self._batches}
+
     def throttle(self, scale: float) -> None:
         self.budget_scale = scale
 

@@ -15,6 +15,7 @@ __all__ = (
     "NodeState",
     "PacedReader",
     "Phase",
+    "TokenReader",
     "PLACES",
 )
 
@@ -52,12 +53,17 @@ class BacklogReader(Protocol):
 
 @runtime_checkable
 class PacedReader(Protocol):
-    """What the running half of a source has besides if a token bucket paces it."""
+    """What a source that can be slowed down has besides to tell how much it may do."""
 
     @property
     def budget_scale(self) -> float:
         """The share of its provider's budget that it may draw on, 0 to 1."""
         ...
+
+
+@runtime_checkable
+class TokenReader(Protocol):
+    """What the running half of a source has besides if a token bucket paces it."""
 
     @property
     def pacing_waits(self) -> int:

@@ -15,7 +15,6 @@ from market_data_pipeline.dag.figures import (
     Meter,
     NodeFigures,
     NodeState,
-    PacedReader,
     Phase,
 )
 from market_data_pipeline.dag.graph import Dag, Node
@@ -35,14 +34,16 @@ class Reading:
         watermark: How far it has come.
         given: How far its readers have been told it has come, or will be.
         backlog: For a source that knows: rows that wait upstream.
-        paced: For a source that is paced: its reader.
+        budget_scale: For a source that can be slowed down: how much it may do.
+        pacing_waits: For a source with a token bucket: how often it had to wait.
     """
 
     meter: Meter
     watermark: int
     given: int = TIME_MIN
     backlog: int | None = None
-    paced: PacedReader | None = None
+    budget_scale: float | None = None
+    pacing_waits: int | None = None
 
 
 def figures_of(
@@ -135,7 +136,7 @@ def _figures(
 ) -> NodeFigures:
     mark = watermark if TIME_MIN < watermark < TIME_MAX else None
     newest_ns = newest if TIME_MIN < newest < TIME_MAX else None
-    meter, paced = reading.meter, reading.paced
+    meter = reading.meter
     counts = tuple(meter.buckets)
     queues = tuple(queues)
     return NodeFigures(
@@ -162,7 +163,7 @@ def _figures(
         queue_rows_max=sum(queue.rows_max for queue in queues),
         queue_bytes_max=sum(queue.bytes_max for queue in queues),
         backlog=reading.backlog,
-        budget_scale=None if paced is None else paced.budget_scale,
-        pacing_waits=None if paced is None else paced.pacing_waits,
+        budget_scale=reading.budget_scale,
+        pacing_waits=reading.pacing_waits,
         error=error,
     )

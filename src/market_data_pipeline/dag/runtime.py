@@ -32,6 +32,7 @@ from market_data_pipeline.dag.figures import (
     NodeFigures,
     PacedReader,
     Phase,
+    TokenReader,
 )
 from market_data_pipeline.dag.garbage import short_passes
 from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
@@ -226,7 +227,8 @@ class Run:
                 mark,
                 mark,
                 reader.backlog() if isinstance(reader, BacklogReader) else None,
-                reader if isinstance(reader, PacedReader) else None,
+                reader.budget_scale if isinstance(reader, PacedReader) else None,
+                reader.pacing_waits if isinstance(reader, TokenReader) else None,
             )
         for chain in self._chains:
             mark = chain.watermark

@@ -76,6 +76,11 @@ class EventTime:
         self._given_ns = now
         return now
 
+    @property
+    def scale(self) -> float:
+        """The share of its rate at which it passes."""
+        return self._rate / self._full
+
     def throttle(self, scale: float) -> None:
         """Let event time pass at this share of its rate from now on; with 0 it stands still."""
         if self._changed is None:

@@ -318,6 +318,11 @@ class _ReplayReader:
         if self._pacer is not None:
             self._pacer.time.throttle(scale)
 
+    @property
+    def budget_scale(self) -> float:
+        """The share of `speed` at which event time passes."""
+        return 1.0 if self._pacer is None else self._pacer.time.scale
+
     def position(self) -> Position:
         """Return what was given, and of which files."""
         return {**self._input, **self._given.position(), "watermark": self._watermark}
@@ -404,6 +409,16 @@ class _BudgetedReader(_ReplayReader):
     def throttle(self, scale: float) -> None:
         super().throttle(scale)
         self._bucket.scale = scale
+
+    @property
+    def budget_scale(self) -> float:
+        """The share of the budget that it may draw on."""
+        return self._bucket.scale
+
+    @property
+    def pacing_waits(self) -> int:
+        """How often it had to wait for a token."""
+        return self._bucket.waits
 
     async def _rows_due(self, batch: Batch) -> int:
         rows = await super()._rows_due(batch)

@@ -375,6 +375,11 @@ class SyntheticReader:
         if self._time is not None:
             self._time.throttle(scale)
 
+    @property
+    def budget_scale(self) -> float:
+        """The share of `speed` at which event time passes."""
+        return 1.0 if self._time is None else self._time.scale
+
     def position(self) -> Position:
         """Return how many rows were given."""
         return Standing(rows=self._given).position()

@@ -82,6 +82,16 @@ class LiveReader:
         """Take from now on this share of the budget."""
         self._pacer.scale = scale
 
+    @property
+    def budget_scale(self) -> float:
+        """The share of the budget that it may draw on."""
+        return self._pacer.scale
+
+    @property
+    def pacing_waits(self) -> int:
+        """How often it had to wait for a token."""
+        return self._pacer.waits
+
     async def read(self) -> Sequence[tuple[str, Batch | Watermark]] | None:
         """Return the ticks that are due, waiting for the first."""
         rows = await self._due()

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("METRICS", "STATES")
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from market_data_pipeline.dag.figures import NodeFigures
 from market_data_pipeline.dag.pressure import Pressure, PressureLevel
@@ -44,11 +44,6 @@ def _level(pressure: Pressure) -> float:
     if pressure.level is not None:
         return list(PressureLevel).index(pressure.level)
     return (pressure.saturation >= _SOFT) + (pressure.saturation >= _HARD)
-
-
-def _of(figures: Any, name: str) -> float | None:
-    found: float | None = getattr(figures, name, None)
-    return found
 
 
 def _of_sinks(
@@ -307,27 +302,27 @@ _CHECKPOINTS: Final = (
         "mdp_checkpoint_epoch",
         "gauge",
         "Number of the last checkpoint.",
-        lambda job: _of(job.checkpoint, "last_epoch"),
+        lambda job: None if job.checkpoint is None else job.checkpoint.last_epoch,
     ),
     per_job(
         "mdp_checkpoint_duration_seconds",
         "gauge",
         "How long the last checkpoint took.",
-        lambda job: _of(job.checkpoint, "last_seconds"),
+        lambda job: None if job.checkpoint is None else job.checkpoint.last_seconds,
         "s",
     ),
     per_job(
         "mdp_checkpoint_age_seconds",
         "gauge",
         "How long ago the last checkpoint was taken.",
-        lambda job: _of(job.checkpoint, "age_s"),
+        lambda job: None if job.checkpoint is None else job.checkpoint.age_s,
         "s",
     ),
     per_job(
         "mdp_checkpoint_failures",
         "counter",
         "Checkpoints that did not come about.",
-        lambda job: _of(job.checkpoint, "failures"),
+        lambda job: None if job.checkpoint is None else job.checkpoint.failures,
     ),
 )
 

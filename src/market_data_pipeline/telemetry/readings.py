@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
 from market_data_pipeline.dag.edges import ChannelStatistics
 from market_data_pipeline.dag.figures import NodeFigures
 from market_data_pipeline.dag.graph import Dag
@@ -76,7 +77,7 @@ class JobReading:
     edges: Mapping[tuple[str, tuple[str, str]], ChannelStatistics]
     pressures: Mapping[str, Pressure]
     scaling: Scaling
-    checkpoint: Any
+    checkpoint: CheckpointFigures | None
 
     @property
     def is_over(self) -> bool:
@@ -137,10 +138,5 @@ class Observer:
             edges=run.edges(),
             pressures=pressures,
             scaling=known[1].look(self._clock.monotonic(), nodes, pressures),
-            checkpoint=_checkpoint(run),
+            checkpoint=run.checkpoints(),
         )
-
-
-def _checkpoint(run: Run) -> Any:
-    told: Any = getattr(run, "checkpoints", None)
-    return told() if callable(told) else None

@@ -46,7 +46,7 @@ def test_instruments_say_what_the_ledger_says(run: Run) -> None:
         points = _points(reader)
     attributes = {"pipeline": "eurusd", "node": "bars"}
     assert (attributes, result.ledger["bars"].rows_in) in points["mdp.node.rows_in"]
-    aggregated = ({**attributes, "reason": "aggregated"}, 3)
+    aggregated = ({**attributes, "reason": "aggregated"}, 3.0)
     assert aggregated in points["mdp.node.rows_ended"]
     assert (attributes, run.nodes()["bars"].batches) in points["mdp.node.processing_seconds.count"]
     assert points["mdp.pipeline.up"] == [({"pipeline": "eurusd"}, 0.0)]
@@ -80,7 +80,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Take)
