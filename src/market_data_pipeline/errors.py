@@ -15,6 +15,7 @@ PipelineError
 │   ├─ ChannelClosedError              you closed this end
 │   └─ BrokenChannelError              the other end is gone
 ├─ SourceError                         a source that failed
+│   ├─ RetryableError                  it may work again, or another source does
 │   └─ InputError                      a file or record that cannot be read    .place
 │       ├─ MissingInputError (FileNotFoundError)
 │       ├─ RecordError                 one bad row                             .reason
@@ -73,6 +74,7 @@ __all__ = (
     "PortError",
     "Problem",
     "RecordError",
+    "RetryableError",
     "SchemaError",
     "SchemaValidationError",
     "SinkError",
@@ -242,6 +244,10 @@ class BrokenChannelError(ChannelError):
 
 class SourceError(PipelineError):
     """Raised when a source fails."""
+
+
+class RetryableError(SourceError):
+    """Raised when a source fails in a way that trying again, or another source, may cure."""
 
 
 class InputError(SourceError):

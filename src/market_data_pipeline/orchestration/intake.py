@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ("Job", "Plan", "plan_of")
 
 import asyncio
-import importlib
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from market_data_pipeline.dag.graph import Dag
-from market_data_pipeline.errors import ConfigError, nearest
+from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.orchestration.jobs import JobKind, checked_key
-from market_data_pipeline.spec.excerpts import shown
+from market_data_pipeline.pipeline_builder import PipelineBuilder
+from market_data_pipeline.pipeline_spec import PipelineSpec
 from market_data_pipeline.spec.loader import load_text
 from market_data_pipeline.spec.yaml_text import MAX_BYTES, parse_yaml
 
@@ -36,7 +35,6 @@ class Plan:
         dag: The graph.
         origin: What it was made from, to make it again.
         duration_s: Seconds after which its sources are stopped; None to let them end.
-        pipeline: The version 0.8 pipeline that is closed in the end; None for a graph.
         facts: What a version 0.8 spec says, by the names of that version.
     """
 
@@ -45,7 +43,6 @@ class Plan:
     dag: Dag
     origin: Job = field(repr=False)
     duration_s: float | None = None
-    pipeline: Any = field(default=None, repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -106,47 +103,24 @@ def _of_text(data: str | bytes, file: str, key: str | None, origin: Job, config:
     return Plan(key or checked_key(dag.name, of="name"), "dag", dag, origin)
 
 
-def _of_spec(spec: Any, key: str | None, origin: Job, config: Any) -> Plan:
-    # Its half of version 0.8 is loaded with the first spec, not with the first graph.
-    builder: Any = importlib.import_module("market_data_pipeline.pipeline_builder")
-    made = _spec(builder, spec) if isinstance(spec, Mapping) else spec
-    tenant, name = (checked_key(getattr(made, part), of=part) for part in _SPEC_KEYS)
-    for part, text in zip(_SPEC_KEYS, (tenant, name), strict=True):
+def _of_spec(given: Any, key: str | None, origin: Job, config: Any) -> Plan:
+    spec = PipelineSpec.of(given)
+    for part in _SPEC_KEYS:
+        text = checked_key(getattr(spec, part), of=part)
         if ":" in text:
             msg = f"`{part}` must hold no colon, which parts tenant and pipeline, was `{text}`"
             raise ConfigError(msg, parameter=part)
-    pipeline = builder.PipelineBuilder(config).build(made)
+    if spec.duration_sec is not None and not spec.duration_sec >= 0:
+        msg = f"`duration_sec` must be 0 or more, was {spec.duration_sec}"
+        raise ConfigError(msg, parameter="duration_sec")
     facts = {
-        "tenant_id": tenant,
-        "pipeline_id": name,
-        "source": made.source,
-        "operator": made.operator,
-        "sink": made.sink,
-        "symbols": list(made.symbols),
-        "duration_sec": made.duration_sec,
+        "tenant_id": spec.tenant_id,
+        "pipeline_id": spec.pipeline_id,
+        "source": spec.source,
+        "operator": spec.operator,
+        "sink": spec.sink,
+        "symbols": list(spec.symbols),
+        "duration_sec": spec.duration_sec,
     }
-    own = key or f"{tenant}:{name}"
-    return Plan(own, "pipeline", pipeline.dag(), origin, made.duration_sec, pipeline, facts)
-
-
-def _spec(builder: Any, given: Mapping[str, Any]) -> Any:
-    """Return the spec that plain data stands for."""
-    settings = dict(given)
-    overrides = settings.get("overrides")
-    if isinstance(overrides, Mapping):
-        settings["overrides"] = _made(builder.PipelineOverrides, overrides, "overrides")
-    return _made(builder.PipelineSpec, settings, "a pipeline")
-
-
-def _made(cls: Any, settings: Mapping[str, Any], what: str) -> Any:
-    names = list(inspect.signature(cls).parameters)
-    unknown = next((name for name in settings if name not in names), None)
-    if unknown is not None:
-        known = ", ".join(f"`{name}`" for name in names)
-        msg = f"{what} has no setting `{shown(unknown)}`{nearest(unknown, names)} ({known})"
-        raise ConfigError(msg, parameter=str(unknown))
-    try:
-        return cls(**settings)
-    except TypeError as err:
-        msg = f"{what} lacks a setting: {err}"
-        raise ConfigError(msg) from err
+    dag = PipelineBuilder(config).build(spec).dag()
+    return Plan(key or spec.key, "pipeline", dag, origin, spec.duration_sec, facts)

@@ -194,8 +194,6 @@ class JobTable:
     async def _run(self, entry: _Entry) -> RunResult:
         plan = entry.plan
         async with AsyncExitStack() as stack:
-            if plan.pipeline is not None:
-                stack.push_async_callback(plan.pipeline.close)
             if self._around is not None:
                 await stack.enter_async_context(self._around(plan.key, entry.run))
             if plan.duration_s is not None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 __all__ = ("PipelineRuntime",)
 
 from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.errors import JobError
+from market_data_pipeline.orchestration.coordinated import CoordinatedSource
 from market_data_pipeline.orchestration.coordinator import RateCoordinator
 from market_data_pipeline.orchestration.feedback import FeedbackLoop
 from market_data_pipeline.orchestration.intake import Job, plan_of
 from market_data_pipeline.orchestration.job_table import JobTable
 from market_data_pipeline.orchestration.jobs import JobState, JobStatus, RuntimeHealth
 from market_data_pipeline.orchestration.registry import SourceRegistry
+from market_data_pipeline.orchestration.router import SourceRouter
 from market_data_pipeline.orchestration.service import PipelineService
-from market_data_pipeline.orchestration.settings import PipelineRuntimeSettings
+from market_data_pipeline.orchestration.settings import PipelineRuntimeSettings, ProviderSettings
 from market_data_pipeline.redaction import redacted
 
 _Keys: TypeAlias = list[str]
@@ -202,6 +206,44 @@ class PipelineRuntime:
         """Start a version 0.8 pipeline in the background; return its key; as `start`."""
         return await self.start(spec)
 
+    async def stream_quotes(
+        self, symbols: Sequence[str], source_priority: Sequence[str] | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Give quotes of symbols from the first source that works.
+
+        With rate coordination each quote draws on its provider's budget, and a provider
+        that fails too often is left alone for a while.
+
+        Args:
+            symbols: The symbols.
+            source_priority: Names in the registry, the preferred one first; None for
+                `synthetic`.
+
+        Raises:
+            ImportError: If there is no source of a name.
+            SourceError: If all sources have failed.
+        """
+        await self._open(None)
+        names = list(source_priority or ("synthetic",))
+        sources = [self.registry.load(name)(symbols=list(symbols)) for name in names]
+        if self.coordinator is not None:
+            for name in set(names) - set(self.coordinator.providers):
+                allowed = ProviderSettings(capacity=1_000, refill_rate=1_000)
+                self._register(self.coordinator, name, allowed)
+            sources = [
+                CoordinatedSource(name, source, self.coordinator)
+                for name, source in zip(names, sources, strict=True)
+            ]
+        router = SourceRouter(sources, "failover")
+        wanted = set(symbols)
+        try:
+            async with aclosing(router.stream()) as quotes:
+                async for quote in quotes:
+                    if quote.symbol in wanted:
+                        yield quote
+        finally:
+            await router.close()
+
     async def list_pipelines(self) -> _Keys:
         """Return the keys of the pipelines that run."""
         return [status.key for status in self._jobs.statuses() if not status.is_over]
@@ -216,17 +258,23 @@ class PipelineRuntime:
             return None
         coordinator = RateCoordinator(clock=self._clock)
         for name, provider in settings.providers.items():
-            threshold, timeout = provider.breaker_threshold, provider.breaker_timeout
-            coordinator.register_provider(
-                name,
-                provider.capacity,
-                provider.refill_rate,
-                provider.cooldown_sec,
-                settings.circuit_breaker_threshold if threshold is None else threshold,
-                settings.circuit_breaker_timeout_sec if timeout is None else timeout,
-                cooldowns=provider.cooldowns,
-            )
+            self._register(coordinator, name, provider)
         return coordinator
+
+    def _register(
+        self, coordinator: RateCoordinator, name: str, provider: ProviderSettings
+    ) -> None:
+        settings = self.settings
+        threshold, timeout = provider.breaker_threshold, provider.breaker_timeout
+        coordinator.register_provider(
+            name,
+            provider.capacity,
+            provider.refill_rate,
+            provider.cooldown_sec,
+            settings.circuit_breaker_threshold if threshold is None else threshold,
+            settings.circuit_breaker_timeout_sec if timeout is None else timeout,
+            cooldowns=provider.cooldowns,
+        )
 
     async def _open(self, key: str | None) -> None:
         if self._life == "shut":

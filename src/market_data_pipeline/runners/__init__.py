@@ -1,0 +1,1 @@
+"""Where version 0.8 runs pipelines."""
