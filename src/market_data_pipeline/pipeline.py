@@ -21,11 +21,13 @@ from market_data_pipeline.operator.handled import Handled
 from market_data_pipeline.operator.options_door import OptionsChainOperator
 from market_data_pipeline.operator.second_bars import SecondBarAggregator
 from market_data_pipeline.records import Schema
-from market_data_pipeline.sink.queue_node import sink_node
+from market_data_pipeline.sink.queue_node import BarSink, sink_node
 from market_data_pipeline.source.quote_stream import QuoteStream
 from market_data_pipeline.source.streamed import StreamedSource
 
 _ANY_ROWS: Final = 100_000
+_OBJECT_ROWS: Final = 10_000
+"""Objects that may wait between two parts; each is some hundred bytes."""
 
 
 class StreamingPipeline:
@@ -95,8 +97,9 @@ class StreamingPipeline:
             ("batcher", _batcher_node(self.batcher)),
         ):
             if component is not None:
-                last = dag.add(component, name=name, inputs=(Edge(last),)).name
-        dag.add(self._sink_node(), name="sink", inputs=(Edge(last),))
+                last = dag.add(component, name=name, inputs=(_edge(dag, last, component),)).name
+        sink = self._sink_node()
+        dag.add(sink, name="sink", inputs=(_edge(dag, last, sink),))
         return dag
 
     async def run(
@@ -219,6 +222,16 @@ def _is_brought(part: Any, method: str) -> bool:
     if found is not None:
         return all(getattr(own, method, None) is not found for own in _OWN)
     return not isinstance(part, SourceNode | TransformNode) or hasattr(part, method)
+
+
+_OF_OBJECTS: Final = (StreamedSource, Handled, Added, BarSink)
+
+
+def _edge(dag: Dag, giver: str, reader: object) -> Edge:
+    """Return the edge to the next node; one on which objects may wait is shorter."""
+    if isinstance(dag.nodes[giver].component, _OF_OBJECTS) or isinstance(reader, _OF_OBJECTS):
+        return Edge(giver, rows=_OBJECT_ROWS)
+    return Edge(giver)
 
 
 def _refuse(place: str, part: object, needs: str) -> NoReturn:

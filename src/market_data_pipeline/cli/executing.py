@@ -4,6 +4,9 @@ from __future__ import annotations
 
 __all__ = ("execute", "interruption", "result_dict")
 
+import dataclasses
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +18,7 @@ from market_data_pipeline.cli.progress import RunWatch, watching
 if TYPE_CHECKING:
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.dag.results import RunResult
+    from market_data_pipeline.dag.runtime import Run
 
 
 def execute(
@@ -22,6 +26,7 @@ def execute(
     *,
     metrics: tuple[str, int] | None = None,
     served_at: tuple[str, int] | None = None,
+    duration_s: float | None = None,
 ) -> tuple[RunResult, int | None]:
     """Run a graph, showing its progress on a terminal.
 
@@ -29,6 +34,8 @@ def execute(
         dag: The graph.
         metrics: Host and port where to serve its metrics meanwhile; None for nowhere.
         served_at: Where to serve the live page meanwhile; None for nowhere.
+        duration_s: Seconds after which its sources are stopped, which is its regular end;
+            None to let them end.
 
     Returns:
         The result, and up to which event time the sources were read.
@@ -40,14 +47,38 @@ def execute(
     from market_data_pipeline.running import run
 
     with watching() as watch, serving(watch, metrics):
+        until = _Until(watch, duration_s)
         if served_at is None:
-            result = run(dag, progress=watch)
+            result = run(dag, progress=until)
         else:
-            result = _run_served(dag, served_at, watch)
+            result = _run_served(dag, served_at, until)
+    if until.is_over:
+        result = dataclasses.replace(result, interrupted=False)
     return result, watch.covered
 
 
-def _run_served(dag: Dag, served_at: tuple[str, int], watch: RunWatch) -> RunResult:
+class _Until:
+    """Stops a run that has had its time; called about ten times a second."""
+
+    def __init__(self, watch: RunWatch, duration_s: float | None) -> None:
+        self._watch = watch
+        self._duration_s = duration_s
+        self._began_s: float | None = None
+        self.is_over = False
+
+    def __call__(self, run: Run) -> None:
+        self._watch(run)
+        now_s = time.monotonic()
+        began_s = self._began_s = now_s if self._began_s is None else self._began_s
+        due = self._duration_s is not None and now_s - began_s >= self._duration_s
+        if due and not run.interrupted:
+            self.is_over = self._watch.is_expected = True
+            run.stop()
+
+
+def _run_served(
+    dag: Dag, served_at: tuple[str, int], progress: Callable[[Run], None]
+) -> RunResult:
     import asyncio
 
     from market_data_pipeline.server.process import run_served
@@ -60,7 +91,7 @@ def _run_served(dag: Dag, served_at: tuple[str, int], watch: RunWatch) -> RunRes
     def told(url: str) -> None:
         click.echo(f"live page: {url}", err=True)
 
-    return asyncio.run(run_served(dag, settings, progress=watch, told=told))
+    return asyncio.run(run_served(dag, settings, progress=progress, told=told))
 
 
 def interruption(covered_ns: int | None) -> str:

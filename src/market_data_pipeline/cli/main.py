@@ -5,7 +5,7 @@ Nothing heavy is imported here, so that `mdp --help` answers at once.
 
 from __future__ import annotations
 
-__all__ = ("cli", "main")
+__all__ = ("cli", "interrupt", "main", "tell")
 
 import importlib
 import os
@@ -108,11 +108,11 @@ class _LazyGroup(click.Group):
         try:
             code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except (Exception, KeyboardInterrupt) as err:  # noqa: BLE001 - the last place to tell of it
-            code = _tell(err, arguments)
+            code = tell(err, arguments)
         sys.exit(code if isinstance(code, int) else FINE)
 
 
-def _tell(err: BaseException, arguments: Sequence[str]) -> int:
+def tell(err: BaseException, arguments: Sequence[str]) -> int:
     """Print an error and return the exit code."""
     message, code = message_of(err), exit_code_of(err)
     debug = "--debug" in arguments or bool(os.environ.get("MDP_DEBUG"))
@@ -163,11 +163,12 @@ cli.params.append(_debug_option())
 
 def main() -> None:
     """Run `mdp` with the arguments of this process and exit."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     cli.main(prog_name="mdp")
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Take SIGTERM as Ctrl-C is taken."""
     # So that SIGTERM, like Ctrl-C, leaves no temporary files behind.
     raise KeyboardInterrupt
 

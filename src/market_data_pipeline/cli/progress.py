@@ -27,11 +27,13 @@ class RunWatch:
         covered: Up to which event time the sources were read; None if nowhere. Bars up
             to here are whole even if the run was interrupted.
         run: The run, None before it has begun.
+        is_expected: True if the run is stopped because it has had its time.
     """
 
     def __init__(self, display: Any = None) -> None:
         self.covered: int | None = None
         self.run: Run | None = None
+        self.is_expected = False
         self._watermark: int | None = None
         self._display = display
         self._task = None if display is None else _task(display)
@@ -44,7 +46,7 @@ class RunWatch:
         if mark is not None and mark < _TIME_MAX:
             self._watermark = mark
         self.covered = run.covered()
-        if run.interrupted and not self._told:
+        if run.interrupted and not self._told and not self.is_expected:
             self._told = True
             note = "stopping: finishing what was read; Ctrl-C again stops at once"
             click.echo(note, err=True)

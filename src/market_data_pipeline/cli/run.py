@@ -70,16 +70,22 @@ def command(
     served_at: tuple[str, int] | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Run the pipeline in FILE, and print where every row went."""
+    """Run the pipeline in FILE, and print where every row went.
+
+    FILE is a graph, or a spec of version 0.8, in YAML or JSON.
+    """
     from market_data_pipeline.cli.executing import execute, interruption, result_dict
+    from market_data_pipeline.cli.spec_files import pipeline_in
     from market_data_pipeline.cli.summary import format_ledger, format_rate
     from market_data_pipeline.spec.loader import load_file
 
-    dag: Dag = load_file(file, overrides=overrides)
+    pipeline = None if overrides else pipeline_in(file)
+    dag: Dag = load_file(file, overrides=overrides) if pipeline is None else pipeline.dag()
+    duration_s = None if pipeline is None else pipeline.duration_sec
     if dry_run:
         _dry_run(dag, as_json=as_json)
         return
-    result, covered = execute(dag, metrics=metrics, served_at=served_at)
+    result, covered = execute(dag, metrics=metrics, served_at=served_at, duration_s=duration_s)
     if as_json:
         print_json({"name": dag.name, **result_dict(result, covered)})
     else:
