@@ -35,6 +35,7 @@ class RateCoordinator:
         self._scales: dict[str, float] = {}
         self._levels: dict[str, PressureLevel] = {}
         self._readers: dict[str, list[ThrottledReader]] = {}
+        self._limits: dict[int, float] = {}
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -186,12 +187,38 @@ class RateCoordinator:
         if provider in self._buckets:
             self._buckets[provider].scale = scale
         for reader in self._readers.get(provider, ()):
-            reader.throttle(scale)
+            self._tell(reader)
+
+    def limit(self, reader: ThrottledReader) -> float:
+        """Return the share of its provider's budget that a source may use at most."""
+        return self._limits.get(id(reader), 1.0)
+
+    def set_limit(self, reader: ThrottledReader, share: float) -> None:
+        """Let a source use at most this share, whatever the stores could take.
+
+        Args:
+            reader: A source that is attached.
+            share: 0 (pause) to 1.
+
+        Raises:
+            ConfigError: If the share is out of range, or the source is not attached.
+        """
+        if not 0 <= share <= 1:
+            msg = f"`scale` must be between 0 and 1, was {share}"
+            raise ConfigError(msg, parameter="scale")
+        if not any(other is reader for other in self._readers.get(reader.provider, ())):
+            msg = f"the source of `{reader.provider}` is not running"
+            raise ConfigError(msg, parameter="node")
+        self._limits[id(reader)] = share
+        self._tell(reader)
+
+    def _tell(self, reader: ThrottledReader) -> None:
+        reader.throttle(min(self.scale(reader.provider), self.limit(reader)))
 
     def attach(self, reader: ThrottledReader) -> None:
         """Tell a source the scale of its provider, now and whenever it changes."""
         self._readers.setdefault(reader.provider, []).append(reader)
-        reader.throttle(self.scale(reader.provider))
+        self._tell(reader)
 
     def detach(self, reader: ThrottledReader) -> None:
         """Tell a source no more; one that is not told is left alone.
@@ -199,6 +226,7 @@ class RateCoordinator:
         With its last source a provider gets its whole budget back.
         """
         provider = reader.provider
+        self._limits.pop(id(reader), None)
         rest = [other for other in self._readers.get(provider, []) if other is not reader]
         if rest:
             self._readers[provider] = rest

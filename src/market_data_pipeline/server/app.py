@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from market_data_pipeline.clock import Clock, SystemClock
-from market_data_pipeline.errors import ConfigError, MissingDependencyError
+from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.settings import ServerSettings
 from market_data_pipeline.telemetry.prometheus import observe
@@ -28,26 +28,22 @@ def create_app(
     settings: ServerSettings | None = None,
     *,
     clock: Clock | None = None,
+    owns_runtime: bool = False,
 ) -> FastAPI:
     """Return the application that shows and controls what a runtime runs.
 
-    The runtime is left as it is: whoever made it starts it and shuts it down.
+    Unless `owns_runtime`, the runtime is left as it is: whoever made it starts it and shuts
+    it down.
 
     Args:
         runtime: The runtime.
         settings: Who is let in, and how much is taken; None for this machine only.
         clock: Time outside the data; the machine's by default.
+        owns_runtime: Start the runtime with the application, and shut it down with it.
 
     Raises:
         MissingDependencyError: If FastAPI is not installed.
     """
-    try:
-        from fastapi import FastAPI
-    except ModuleNotFoundError as err:
-        if err.name != "fastapi":
-            raise
-        raise MissingDependencyError(package="fastapi", extra="server") from err
-
     from market_data_pipeline.server.failures import add_failures
     from market_data_pipeline.server.figures import Observer
     from market_data_pipeline.server.guard import Guard
@@ -57,6 +53,7 @@ def create_app(
     from market_data_pipeline.server.routes_jobs import job_routes
     from market_data_pipeline.server.routes_live import live_routes
     from market_data_pipeline.server.routes_pipelines import pipeline_routes
+    from market_data_pipeline.server.web import FastAPI
 
     settings = settings or ServerSettings()
     clock = clock or SystemClock()
@@ -68,7 +65,10 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal registry
-        with _observed(runtime, clock) as registry:
+        async with contextlib.AsyncExitStack() as stack:
+            if owns_runtime:
+                await stack.enter_async_context(runtime)
+            registry = stack.enter_context(_observed(runtime, clock))
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(live.run())
                 try:

@@ -6,10 +6,6 @@ __all__ = ("add_failures",)
 
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-
 from market_data_pipeline.errors import (
     ConfigError,
     DuplicateJobError,
@@ -22,6 +18,7 @@ from market_data_pipeline.errors import (
 )
 from market_data_pipeline.redaction import redacted
 from market_data_pipeline.server.answers import HttpError
+from market_data_pipeline.server.web import FastAPI, JSONResponse, Request, RequestValidationError
 
 _TEXT_MAX = 4_000
 

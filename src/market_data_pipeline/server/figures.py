@@ -138,6 +138,7 @@ class Observer:
             for drawn in watched.shape["nodes"]
             if drawn["name"] in figures
         ]
+        self._add_scales(run, nodes)
         sums = _sums(nodes)
         if live:
             watched.history.append((now_ns // 1_000_000, sums["in"], sums["out"]))
@@ -152,6 +153,18 @@ class Observer:
             "totals": _totals(nodes),
             "lag_s": max((n["lag_s"] for n in nodes if n["lag_s"] is not None), default=None),
         }
+
+    def _add_scales(self, run: Run, nodes: list[dict[str, Any]]) -> None:
+        """Tell of sources with a pace how much of it they may have, and by whose word."""
+        coordinator = self._runtime.coordinator
+        if coordinator is None:
+            return
+        readers = run.throttled()
+        for node in nodes:
+            reader = readers.get(node["name"])
+            if reader is not None:
+                node["scale"] = coordinator.limit(reader)
+                node["throttle"] = round(coordinator.scale(reader.provider), 4)
 
 
 def shape_of(dag: Dag) -> dict[str, Any]:

@@ -7,7 +7,7 @@ component that is not listed here is refused: nobody has said what it touches.
 
 from __future__ import annotations
 
-__all__ = ("check_reach",)
+__all__ = ("check_reach", "files_of")
 
 import glob
 import os
@@ -80,6 +80,11 @@ def check_reach(root: Value, settings: ServerSettings) -> None:
     problems = list(_problems(root, settings))
     if problems:
         raise SpecError(problems[:20], further=len(problems[20:]))
+
+
+def files_of(kind: str, name: str) -> tuple[str, ...] | None:
+    """Return the settings of a component that name files; None if it may not be used."""
+    return _FILES.get((kind, name))
 
 
 def _problems(root: Value, settings: ServerSettings) -> Iterator[Problem]:

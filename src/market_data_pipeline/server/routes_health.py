@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.answers import HttpError
+from market_data_pipeline.server.web import APIRouter, JSONResponse, Response
 from market_data_pipeline.telemetry.prometheus import exposition
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ("job_dict", "job_routes")
+__all__ = ("ScaleBody", "job_dict", "job_routes")
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from market_data_pipeline.orchestration.jobs import JobStatus, checked_key
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.redaction import redacted
+from market_data_pipeline.server.answers import HttpError
 from market_data_pipeline.server.requests import started, text_of
 from market_data_pipeline.server.settings import ServerSettings
+from market_data_pipeline.server.web import APIRouter, Query, Request, Response
+from market_data_pipeline.spec.node_labels import one_line
 
 
 def job_routes(runtime: PipelineRuntime, settings: ServerSettings) -> APIRouter:
@@ -49,7 +52,30 @@ def job_routes(runtime: PipelineRuntime, settings: ServerSettings) -> APIRouter:
         await runtime.restart(checked_key(key))
         return job_dict(runtime.status(key))
 
+    @routes.post("/{key}/scale", summary="Let a source run slower, or as fast as it can")
+    async def scale(key: str, body: ScaleBody) -> dict[str, Any]:
+        """Let a source use at most this share of its budget, until it is started anew."""
+        run = runtime.status(checked_key(key)).run
+        coordinator = runtime.coordinator
+        if run is None or body.node not in run.dag.nodes:
+            raise HttpError(404, f"there is no node `{one_line(body.node)}`")
+        reader = run.throttled().get(body.node)
+        if coordinator is None or reader is None:
+            msg = f"`{body.node}` cannot be scaled: only running sources with a `provider` can"
+            raise HttpError(409, msg)
+        coordinator.set_limit(reader, body.scale)
+        return {"key": key, "node": body.node, "scale": coordinator.limit(reader)}
+
     return routes
+
+
+class ScaleBody(BaseModel):
+    """How fast a source may run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    node: str = Field(max_length=200)
+    scale: float = Field(ge=0, le=1, allow_inf_nan=False)
 
 
 def job_dict(status: JobStatus) -> dict[str, Any]:

@@ -8,8 +8,6 @@ import hmac
 from importlib.resources import files
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from market_data_pipeline.orchestration.jobs import checked_key
@@ -18,6 +16,14 @@ from market_data_pipeline.server.answers import HttpError
 from market_data_pipeline.server.guard import COOKIE, page_cookie
 from market_data_pipeline.server.live import LiveFeed
 from market_data_pipeline.server.settings import ServerSettings
+from market_data_pipeline.server.web import (
+    APIRouter,
+    JSONResponse,
+    Query,
+    Request,
+    Response,
+    StreamingResponse,
+)
 from market_data_pipeline.spec.drawing import draw
 
 _PAGE: Final = "market_data_pipeline.server"

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-
+from market_data_pipeline.errors import JobError
 from market_data_pipeline.orchestration.jobs import checked_key
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.server.answers import HttpError
 from market_data_pipeline.server.requests import PipelineBody, started, text_of
 from market_data_pipeline.server.settings import ServerSettings
+from market_data_pipeline.server.web import APIRouter, Query, Request
 from market_data_pipeline.spec.yaml_text import parse_yaml
 
 _WAIT_MAX_S = 3_600.0
@@ -23,23 +23,21 @@ _WAIT_MAX_S = 3_600.0
 def pipeline_routes(runtime: PipelineRuntime, settings: ServerSettings) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/pipelines", tags=["version 0.8"])
-    specs: dict[str, dict[str, Any]] = {}
 
     async def made(spec: dict[str, Any]) -> str:
         _check_ready(runtime)
         for name in ("tenant_id", "pipeline_id"):
             if ":" in checked_key(spec.get(name), of=name):
                 raise HttpError(400, f"`{name}` must hold no colon")
-        key = await started(runtime, settings, spec)
-        for gone in specs.keys() - {status.key for status in runtime.list()}:
-            del specs[gone]
-        specs[key] = spec
-        return key
+        try:
+            return await started(runtime, settings, spec)
+        except JobError as err:
+            raise HttpError(400, str(err)) from err
 
     @routes.get("", summary="List the keys of the pipelines that run")
     async def listed() -> list[str]:
         _check_ready(runtime)
-        return [status.key for status in runtime.list() if not status.is_over]
+        return await runtime.list_pipelines()
 
     @routes.post("", summary="Start a pipeline")
     async def create(body: PipelineBody) -> dict[str, str]:
@@ -68,29 +66,14 @@ def pipeline_routes(runtime: PipelineRuntime, settings: ServerSettings) -> APIRo
     async def told(tenant: str, pipeline: str) -> dict[str, Any]:
         _check_ready(runtime)
         key = checked_key(f"{tenant}:{pipeline}")
-        status = runtime.status(key)
-        spec = specs.get(key, {})
-        kinds: dict[str, str] = {}
-        if status.run is not None:
-            for node in status.run.dag.nodes.values():
-                kinds.setdefault(node.kind, node.name)
-        return {
-            "pipeline_id": pipeline,
-            "tenant_id": tenant,
-            "source": spec.get("source", kinds.get("source")),
-            "operator": spec.get("operator", kinds.get("operator")),
-            "sink": spec.get("sink", kinds.get("sink")),
-            "symbols": spec.get("symbols", []),
-            "running": not status.is_over,
-            "duration_sec": spec.get("duration_sec"),
-        }
+        status = await runtime.service.get_pipeline_status(key)
+        return {"tenant_id": tenant, "pipeline_id": pipeline, **status}
 
     @routes.delete("/{tenant}:{pipeline}", summary="Stop a pipeline and forget it")
     async def delete(tenant: str, pipeline: str) -> dict[str, str]:
         _check_ready(runtime)
         key = checked_key(f"{tenant}:{pipeline}")
-        await runtime.stop(key)
-        specs.pop(key, None)
+        await runtime.service.delete_pipeline(key)
         return {"message": f"pipeline {key} deleted"}
 
     return routes

@@ -321,6 +321,8 @@ function updateNode(card, node, runs) {
   for (const [reason, kind] of [["rejected", "bad"], ["dropped", "bad"], ["late", "warn"]]) {
     if (node.reasons[reason]) notes.push([`${short(node.reasons[reason])} ${reason}`, kind]);
   }
+  const share = Math.min(node.scale === undefined ? 1 : node.scale, node.throttle === undefined ? 1 : node.throttle);
+  if (share < 1 && runs) notes.push([share ? `at ${percent(share)}` : "paused", "warn"]);
   if (node.lag_s !== null && node.state === "running") notes.push([`lag ${seconds(node.lag_s)}`, ""]);
   const box = card.children[2];
   while (box.children.length > notes.length) box.lastChild.remove();
@@ -357,6 +359,7 @@ function fit() {
 }
 
 function pick(name) {
+  page.sliding = false;
   page.node = page.node === name ? null : name;
   draw();
 }
@@ -378,10 +381,25 @@ function drawDetail(job) {
   if (node.backlog !== null) rows.push(["backlog", long(node.backlog)]);
   if (node.pressure) rows.push(["pressure", `${node.pressure.level || "–"}, ${percent(node.pressure.saturation)} full`], ["last commit", seconds(node.pressure.commit_s)]);
   const wide = [["settings", node.settings], ["error", node.error || ""]].filter(([, text]) => text);
-  const list = el("dl", {}, ...rows.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))),
+  if (node.throttle !== undefined && node.throttle < 1) rows.push(["the stores let it use", percent(node.throttle)]);
+  put($("detail-title"), node.name);
+  $("detail-list").replaceChildren(...rows.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))),
     ...wide.map(([name, text]) => el("div", { class: "wide" }, el("dt", {}, name), el("dd", {}, text))));
-  box.replaceChildren(el("h4", {}, node.name), list);
+  $("scale").hidden = node.scale === undefined || !RUNNING.has(job.state);
+  if (node.scale !== undefined && !page.sliding) {
+    $("scale-input").value = Math.round(node.scale * 100);
+    put($("scale-shown"), node.scale ? percent(node.scale) : "paused");
+  }
 }
+
+$("scale-input").addEventListener("input", () => {
+  page.sliding = true;
+  put($("scale-shown"), `${$("scale-input").value} %`);
+});
+$("scale-input").addEventListener("change", async () => {
+  await act("scale", { node: page.node, scale: Number($("scale-input").value) / 100 });
+  page.sliding = false;
+});
 
 // Throughput over time
 
@@ -515,12 +533,14 @@ function arm(button, action, question) {
   page.sureTimer = setTimeout(() => { disarm(); put($("stop"), "Stop"); draw(); }, 4000);
 }
 
-async function act(action) {
+async function act(action, body = null) {
   const key = page.selected;
+  const request = { method: "POST" };
+  if (body) Object.assign(request, { headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
   put($("stop"), "Stop");
   for (const button of [$("stop"), $("restart")]) button.disabled = true;
   try {
-    const answer = await fetch(`/jobs/${encodeURIComponent(key)}/${action}`, { method: "POST" });
+    const answer = await fetch(`/jobs/${encodeURIComponent(key)}/${action}`, request);
     if (answer.status === 401) askForToken();
     else if (!answer.ok) say((await answer.json()).detail);
   } catch {
