@@ -20,7 +20,7 @@ from market_data_pipeline.errors import Problem, SpecError
 from market_data_pipeline.operator.condition_tables import TABLES
 from market_data_pipeline.server.settings import ServerSettings
 from market_data_pipeline.spec.excerpts import shown
-from market_data_pipeline.spec.registry import KINDS
+from market_data_pipeline.spec.registry import KINDS, Kind, names
 from market_data_pipeline.spec.yaml_text import Value
 
 _NOTHING: Final[tuple[str, ...]] = ()
@@ -29,6 +29,8 @@ _FILES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("source", "synthetic"): _NOTHING,
     ("source", "chaos"): _NOTHING,
     ("source", "memory"): _NOTHING,
+    ("source", "journal"): ("path",),
+    ("source", "dead_letters"): ("path",),
     **{
         ("operator", name): _NOTHING
         for name in (
@@ -55,11 +57,15 @@ _FILES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     },
     ("operator", "conditions"): ("table",),
     ("sink", "memory"): _NOTHING,
-    **{("sink", name): ("path",) for name in ("csv", "duckdb", "jsonl", "parquet")},
+    **{("sink", name): ("path",) for name in ("csv", "duckdb", "jsonl", "parquet", "dead_letters")},
     ("sink", "postgres"): _NOTHING,
+    ("sink", "market_data_store"): _NOTHING,
 }
 """Settings that name files, by component."""
-_TARGETS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {("sink", "postgres"): ("dsn",)}
+_TARGETS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("sink", "postgres"): ("dsn",),
+    ("sink", "market_data_store"): ("dsn",),
+}
 """Settings that name a database or a broker, by component."""
 _OVERRIDE_FILES: Final = ("replay_path",)
 _OVERRIDE_TARGETS: Final = ("database_url", "kafka_bootstrap")
@@ -128,9 +134,11 @@ def _of_nodes(value: Value, settings: ServerSettings) -> Iterator[Problem]:
 
 
 def _of_component(
-    kind: str, name: Value, entries: Mapping[str, Value], settings: ServerSettings
+    kind: Kind, name: Value, entries: Mapping[str, Value], settings: ServerSettings
 ) -> Iterator[Problem]:
     what = (kind, str(name.content))
+    if what[1] not in names(kind):
+        return  # whoever makes the graph says so, with a hint
     if what not in _FILES:
         msg = (
             f"the {kind} `{shown(what[1])}` cannot be used over HTTP; "

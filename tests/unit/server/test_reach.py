@@ -51,6 +51,8 @@ def test_pipeline_without_files_is_taken() -> None:
         {"sink": "duckdb", "path": "out.duckdb"},
         {"sink": "csv", "path": 7},
         {"sink": "jsonl", "path": {"x": 1}},
+        {"sink": "dead_letters", "path": "letters/"},
+        {"source": "journal", "path": "/var/journal", "of": {"source": "synthetic"}},
     ],
 )
 def test_file_is_refused_without_a_root(node: dict[str, Any]) -> None:
@@ -103,9 +105,11 @@ def test_only_files_below_a_root_are_taken(tmp_path: Path) -> None:
         refused({"tenant_id": "a", "overrides": {"replay_path": path}}, settings)
 
 
-def test_unknown_component_is_refused() -> None:
+def test_component_that_is_not_listed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has said what a component of somebody else touches."""
-    assert "mdp serve FILE" in refused(graph(n={"source": "toy"}))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "plugin"))
+    assert "toy_feed" in registry.names("source")
+    assert "mdp serve FILE" in refused(graph(n={"source": "toy_feed"}))
 
 
 @pytest.mark.parametrize(
