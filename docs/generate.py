@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from http_routes import routes_page
 from pictures import pictures
 
 from market_data_pipeline.cli.main import cli
@@ -64,6 +65,7 @@ def pages() -> dict[Path, str]:
     for info in infos:
         found[Path("reference", _file_name(info))] = _component_page(info)
     found[Path("reference", "cli.md")] = _cli_page()
+    found[Path("reference", "http-routes.md")] = routes_page(_GENERATED)
     found[Path("reference", "index.md")] = _index_page(infos)
     return found | pictures()
 
@@ -222,6 +224,7 @@ def _help_block(command: click.Command, name: str) -> str:
 def _index_page(infos: Sequence[ComponentInfo]) -> str:
     links = (
         "- [Command line](cli.md)\n"
+        "- [HTTP routes](http-routes.md)\n"
         "- [JSON Schema of the pipeline file](../pipeline.schema.json)\n"
         "- [Errors and exit codes](../concepts/errors.md)"
     )

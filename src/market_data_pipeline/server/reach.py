@@ -57,7 +57,8 @@ _FILES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     },
     ("operator", "conditions"): ("table",),
     ("sink", "memory"): _NOTHING,
-    **{("sink", name): ("path",) for name in ("csv", "duckdb", "jsonl", "parquet", "dead_letters")},
+    **{("sink", name): ("path",) for name in ("csv", "duckdb", "jsonl", "parquet")},
+    ("sink", "dead_letters"): ("path",),
     ("sink", "postgres"): _NOTHING,
     ("sink", "market_data_store"): _NOTHING,
 }

@@ -82,10 +82,11 @@ def test_source_is_slowed_down_and_paused(open_server: LiveServer) -> None:
         client.post("/jobs", content=body("scaled"), headers=YAML)
         assert client.get("/jobs/scaled").status_code == 200
         path = "/jobs/scaled/scale"
-        for _ in range(500):  # it is about to open
-            answer = client.post(path, json={"node": "ticks", "scale": 0.0})
+        answer = client.post(path, json={"node": "ticks", "scale": 0.0})
+        for _ in range(500):
             if answer.status_code == 200:
-                break
+                break  # until then it is about to open
+            answer = client.post(path, json={"node": "ticks", "scale": 0.0})
         assert answer.json() == {"key": "scaled", "node": "ticks", "scale": 0.0}
         job = client.get("/graph", params={"key": "scaled"}).json()["jobs"][0]
         assert {n["name"]: n.get("scale") for n in job["nodes"]} == {
