@@ -20,6 +20,8 @@ __all__ = (
     "BatchRows",
     "BatcherError",
     "ChaosSource",
+    "Checkpoint",
+    "CheckpointError",
     "ClockSkew",
     "Conditions",
     "ConfigError",
@@ -63,6 +65,7 @@ __all__ = (
     "Quality",
     "ReplaySource",
     "Router",
+    "Resume",
     "RunResult",
     "Schema",
     "Select",
@@ -133,11 +136,14 @@ if TYPE_CHECKING:
     from market_data_pipeline.config import PipelineSettings as PipelineSettings
     from market_data_pipeline.config import get_pipeline_config as get_pipeline_config
     from market_data_pipeline.context import PipelineContext as PipelineContext
+    from market_data_pipeline.dag.checkpoints.settings import Checkpoint as Checkpoint
+    from market_data_pipeline.dag.checkpoints.settings import Resume as Resume
     from market_data_pipeline.dag.graph import Edge as Edge
     from market_data_pipeline.dag.metrics import Ledger as Ledger
     from market_data_pipeline.dag.results import RunResult as RunResult
     from market_data_pipeline.dag.runtime import run_dag as run_dag
     from market_data_pipeline.errors import BatcherError as BatcherError
+    from market_data_pipeline.errors import CheckpointError as CheckpointError
     from market_data_pipeline.errors import ConfigError as ConfigError
     from market_data_pipeline.errors import ConfigurationError as ConfigurationError
     from market_data_pipeline.errors import GraphError as GraphError
@@ -254,12 +260,14 @@ _HOMES: Final = {
     "adapters.sink_adapter": ("StoreSinkAdapter",),
     "batch": ("Batch",),
     "batcher.batch": ("BatchRows",),
+    "dag.checkpoints.settings": ("Checkpoint", "Resume"),
     "dag.graph": ("Edge",),
     "dag.metrics": ("Ledger",),
     "dag.results": ("RunResult",),
     "dag.runtime": ("run_dag",),
     "errors": (
         "BatcherError",
+        "CheckpointError",
         "ConfigurationError",
         "OperatorError",
         "PacingError",

@@ -46,6 +46,7 @@ class Dag(graph.Dag):
 
     Attributes:
         name: What the pipeline is called.
+        checkpoint: Where its runs keep checkpoints; None for none.
     """
 
     def source(self, component: SourceNode, *, name: str | None = None) -> Stream:

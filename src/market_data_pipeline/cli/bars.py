@@ -175,7 +175,7 @@ def command(
     else:
         click.echo(_report(result, done, dag))
     if result.interrupted:
-        click.echo(interruption(covered), err=True)
+        click.echo(interruption(result, covered), err=True)
         ctx.exit(INTERRUPTED)
 
 

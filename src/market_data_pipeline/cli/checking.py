@@ -4,6 +4,10 @@ from __future__ import annotations
 
 __all__ = ("check_outputs",)
 
+from pathlib import Path
+
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
+from market_data_pipeline.dag.checkpoints.store import Store
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.nodes import SinkNode
 
@@ -15,6 +19,12 @@ def check_outputs(dag: Dag) -> None:
         OutputExistsError: If an output exists and may not be replaced.
         OutputError: If one cannot be written.
     """
+    if dag.checkpoint is not None and _goes_on(dag.checkpoint):
+        return  # the outputs exist because they are gone on with
     for node in dag.nodes.values():
         if isinstance(node.component, SinkNode):
             node.component.check()
+
+
+def _goes_on(checkpoint: Checkpoint) -> bool:
+    return bool(Store(Path(checkpoint.path).expanduser()).decided())

@@ -16,6 +16,7 @@ from market_data_pipeline.cli.output import format_time
 from market_data_pipeline.cli.progress import RunWatch, watching
 
 if TYPE_CHECKING:
+    from market_data_pipeline.dag.checkpoints.settings import Resume
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.dag.results import RunResult
     from market_data_pipeline.dag.runtime import Run
@@ -27,6 +28,7 @@ def execute(
     metrics: tuple[str, int] | None = None,
     served_at: tuple[str, int] | None = None,
     duration_s: float | None = None,
+    resume: Resume | None = None,
 ) -> tuple[RunResult, int | None]:
     """Run a graph, showing its progress on a terminal.
 
@@ -36,6 +38,7 @@ def execute(
         served_at: Where to serve the live page meanwhile; None for nowhere.
         duration_s: Seconds after which its sources are stopped, which is its regular end;
             None to let them end.
+        resume: Which checkpoint to go on from; None for the newest.
 
     Returns:
         The result, and up to which event time the sources were read.
@@ -49,7 +52,7 @@ def execute(
     with watching() as watch, serving(watch, metrics):
         until = _Until(watch, duration_s)
         if served_at is None:
-            result = run(dag, progress=until)
+            result = run(dag, progress=until, resume=resume, notify=_notify)
         else:
             result = _run_served(dag, served_at, until)
     if until.is_over:
@@ -94,9 +97,18 @@ def _run_served(
     return asyncio.run(run_served(dag, settings, progress=progress, told=told))
 
 
-def interruption(covered_ns: int | None) -> str:
+def _notify(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def interruption(result: RunResult, covered_ns: int | None) -> str:
     """Return what an interrupted run's output does and does not hold."""
     covered = format_time(covered_ns)
+    if result.checkpoints is not None:
+        return (
+            f"interrupted: all that was read is in checkpoint {result.checkpoints.last_epoch}; "
+            f"run it again to go on"
+        )
     if covered is None:
         return "interrupted: the output holds what was read until then"
     return (
@@ -119,5 +131,19 @@ def result_dict(result: RunResult, covered_ns: int | None) -> dict[str, Any]:
         "interrupted": result.interrupted,
         "covers_up_to": format_time(covered_ns) if result.interrupted else None,
         "balanced": result.ledger.balanced,
+        **_checkpoints(result),
         "ledger": result.ledger.to_dicts(),
+    }
+
+
+def _checkpoints(result: RunResult) -> dict[str, Any]:
+    figures = result.checkpoints
+    if figures is None:
+        return {}
+    return {
+        "complete": result.was_complete or not result.interrupted,
+        "did_nothing": result.was_complete,
+        "resumed_from": figures.resumed_from,
+        "checkpoint": figures.last_epoch or figures.resumed_from,
+        "delivery": dict(figures.delivery),
     }

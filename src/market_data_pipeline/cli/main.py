@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "run": "Run a pipeline that is written down in YAML.",
     "serve": "Run pipelines with an HTTP API and a live page.",
     "top": "Show what the pipelines of a server are doing.",
+    "checkpoint": "Look after the checkpoints of a pipeline.",
     "validate": "Check a pipeline without running it.",
     "verify": "Check that a pipeline always gives the same rows.",
     "graph": "Draw a pipeline.",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("format_ledger", "format_rate")
+__all__ = ("format_checkpoints", "format_ledger", "format_rate")
 
 from typing import TYPE_CHECKING
 
 from market_data_pipeline.cli.output import format_count, format_rows, format_table
 
 if TYPE_CHECKING:
+    from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
     from market_data_pipeline.dag.metrics import Account, Ledger
 
 
@@ -30,6 +31,15 @@ def format_ledger(ledger: Ledger) -> str:
 
     table = format_table(header, [row(account) for account in ledger.accounts])
     return f"{table}\n{_verdict(ledger)}"
+
+
+def format_checkpoints(figures: CheckpointFigures) -> str:
+    """Return how far the checkpoints are, and which sinks do not have each row once."""
+    last = figures.last_epoch or figures.resumed_from
+    since = f", resumed from {figures.resumed_from}" if figures.resumed_from else ""
+    twice = [f"`{sink}`" for sink, word in figures.delivery.items() if word == "at_least_once"]
+    note = f"; at least once: {', '.join(twice)}" if twice else ""
+    return f"checkpoint {last} of {figures.path}{since}{note}"
 
 
 def _verdict(ledger: Ledger) -> str:

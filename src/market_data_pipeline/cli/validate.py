@@ -50,8 +50,14 @@ def command(
     kinds = [node.kind for node in dag.nodes.values()]
     if not no_inputs:
         check_outputs(dag)
+    delivery = {
+        node.name: getattr(node.component, "delivery", "at_least_once")
+        for node in dag.nodes.values()
+        if node.kind == "sink" and dag.checkpoint is not None
+    }
     if as_json:
-        print_json({"valid": True, "file": str(file), "name": dag.name, "nodes": list(dag.nodes)})
+        told = {"valid": True, "file": str(file), "name": dag.name, "nodes": list(dag.nodes)}
+        print_json(told if dag.checkpoint is None else told | {"delivery": delivery})
         return
     counts = ", ".join(
         f"{kinds.count(kind)} {kind}{'' if kinds.count(kind) == 1 else 's'}"
@@ -59,3 +65,5 @@ def command(
         if kind in kinds
     )
     click.echo(f"{file}: `{dag.name}` is valid: {counts}")
+    for name, word in delivery.items():
+        click.echo(f"`{name}` gets each row {word.replace('_', ' ')}")

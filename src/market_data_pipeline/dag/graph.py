@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.component import type_name_of
 from market_data_pipeline.dag.nodes import (
     JoinNode,
@@ -137,10 +138,12 @@ class Dag:
 
     Attributes:
         name: What the pipeline is called.
+        checkpoint: Where its runs keep checkpoints; None for none.
     """
 
-    def __init__(self, name: str = "pipeline") -> None:
+    def __init__(self, name: str = "pipeline", *, checkpoint: Checkpoint | None = None) -> None:
         self.name = name
+        self.checkpoint = checkpoint
         self._nodes: dict[str, Node] = {}
 
     @property

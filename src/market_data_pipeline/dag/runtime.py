@@ -115,7 +115,7 @@ class Run:
         self._failure: NodeError | None = None
         self._began: float | None = None
         self._ended: float | None = None
-        settings = checkpoint or getattr(dag, "checkpoint", None)
+        settings = checkpoint or dag.checkpoint
         self._session: Session | None = None
         if settings is not None:
             told = notify or (lambda _: None)
@@ -342,6 +342,10 @@ class Run:
                 node.component.check()
         await self._open()
         if self._session is not None:
+            for source in self._sources:
+                self._session.check_reader(source.node, source.reader)
+            for sink in self._sinks:
+                self._session.check_writer(sink.node, sink.writer)
             self._session.restore(self._sources, self._chains, self._sinks)
             await self._session.settle(self._sources, self._chains, self._sinks, self._dropped)
         if self.interrupted:
@@ -576,8 +580,6 @@ class Run:
                     reader = await component.open(context)
                     source = RunningSource(node, reader, context.account)
                     self._sources.append(source)
-                    if session is not None:
-                        session.check_reader(node, reader)
                     known.update(dict.fromkeys((node.name, port) for port in node.outputs))
                     known[node.name, "out"] = reader.schema
                 else:

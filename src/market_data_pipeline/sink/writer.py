@@ -158,7 +158,13 @@ class RowQueue:
 
 @final
 class ThreadedWriter:
-    """Hands batches to a `BlockingOutput` in one worker thread, in order, as `RowQueue` does."""
+    """Hands batches to a `BlockingOutput` in one worker thread, in order, as `RowQueue` does.
+
+    Attributes:
+        shows_at_end: True: after a crash nothing of what was written is there.
+    """
+
+    shows_at_end = True
 
     def __init__(self, output: BlockingOutput, context: NodeContext) -> None:
         self._output = output

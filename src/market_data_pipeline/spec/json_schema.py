@@ -7,10 +7,12 @@ from __future__ import annotations
 
 __all__ = ("pipeline_schema", "pipeline_schema_text")
 
+import inspect
 import json
 import sys
 from typing import Any, Final, get_args
 
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.graph import (
     DEFAULT_EDGE_BYTES,
     DEFAULT_EDGE_ROWS,
@@ -19,7 +21,11 @@ from market_data_pipeline.dag.graph import (
 )
 from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.component_schema import component_schema, nested_sources
-from market_data_pipeline.spec.described import ComponentInfo, describe_all
+from market_data_pipeline.spec.described import (
+    ComponentInfo,
+    describe_all,
+    settings_from_docstring,
+)
 from market_data_pipeline.spec.loader import MAX_NODES
 from market_data_pipeline.spec.registry import KINDS, Kind
 
@@ -60,11 +66,12 @@ def pipeline_schema(*, installed: bool = False) -> dict[str, Any]:
         "type": "string",
         "minLength": 1,
     }
+    checkpoint = _checkpoint()
     return {
         "$schema": _DIALECT,
         "title": "market_data_pipeline pipeline",
         "type": "object",
-        "properties": {"name": title, "nodes": nodes},
+        "properties": {"name": title, "checkpoint": checkpoint, "nodes": nodes},
         "required": ["nodes"],
         "additionalProperties": False,
         "$defs": definitions,
@@ -74,6 +81,24 @@ def pipeline_schema(*, installed: bool = False) -> dict[str, Any]:
 def pipeline_schema_text() -> str:
     """Return the schema of the built-in components as the text of its file."""
     return json.dumps(pipeline_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _checkpoint() -> dict[str, Any]:
+    described = settings_from_docstring(inspect.getdoc(Checkpoint) or "")
+    schema = component_schema(Checkpoint)
+    properties = {
+        name: {"description": described[name], **setting}
+        for name, setting in schema["properties"].items()
+    }
+    for setting in properties.values():
+        setting.pop("title", None)
+    return {
+        "description": "Keep checkpoints, and go on from them after a crash.",
+        "type": "object",
+        "properties": properties,
+        "required": schema["required"],
+        "additionalProperties": False,
+    }
 
 
 def _node(info: ComponentInfo) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,8 @@
 Every entry of `nodes` is `source`, `operator` or `sink` with the name of a component, what
 it reads (`from`), and the component's settings. `from` is `node`, `node.port`, a mapping
 `{node:, port:, policy:, rows:, bytes:}`, or a list of these; for a join it is a mapping
-from its inputs, `{left: trades, right: quotes}`. Paths are taken from the
+from its inputs, `{left: trades, right: quotes}`. `checkpoint: {path: state}` beside `nodes`
+makes runs go on where they were killed. Paths are taken from the
 working directory of the process, wherever the file lies.
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Final, TypeVar, overload
 
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.errors import (
     ConfigError,
@@ -32,7 +34,7 @@ from market_data_pipeline.errors import (
     nearest,
 )
 from market_data_pipeline.spec.excerpts import shown
-from market_data_pipeline.spec.node_entry import NodeEntry, read_node
+from market_data_pipeline.spec.node_entry import NodeEntry, make_component, read_node
 from market_data_pipeline.spec.overrides import apply_override
 from market_data_pipeline.spec.yaml_text import MAX_BYTES, Value, parse_yaml
 
@@ -42,7 +44,8 @@ MAX_NODES: Final = 400
 """Most nodes in one file."""
 
 _MOST_PROBLEMS: Final = 20
-_TOP_KEYS: Final = ("name", "nodes")
+_TOP_KEYS: Final = ("name", "checkpoint", "nodes")
+_TOP_LIST: Final = ", ".join(f"`{key}`" for key in _TOP_KEYS)
 
 
 @overload
@@ -132,9 +135,10 @@ def load_text(
     for entry in entries.values():
         problems.extend(_port_problems(entry, entries))
     name = _name(root, file, problems)
+    checkpoint = _checkpoint(root, problems)
     if problems:
         raise _error(problems, file)
-    dag = dag_type(name)
+    dag = dag_type(name, checkpoint=checkpoint)
     for entry in entries.values():
         _add(dag, entry)
     if check:
@@ -152,7 +156,7 @@ def _nodes(root: Value, problems: list[Problem]) -> dict[str, Value]:
         raise SpecError([problem])
     for key, value in root.content.items():
         if key not in _TOP_KEYS:
-            msg = f"unknown key `{shown(key)}`{nearest(key, _TOP_KEYS)} (keys: `name`, `nodes`)"
+            msg = f"unknown key `{shown(key)}`{nearest(key, _TOP_KEYS)} (keys: {_TOP_LIST})"
             problems.append((value.key or value).problem(msg))
     nodes = root.content.get("nodes")
     if nodes is None:
@@ -178,6 +182,18 @@ def _name(root: Value, file: str, problems: list[Problem]) -> str:
         return name.content
     problems.append(name.problem(f"`name` must be text, found {name.kind}"))
     return ""
+
+
+def _checkpoint(root: Value, problems: list[Problem]) -> Checkpoint | None:
+    value = root.content.get("checkpoint") if isinstance(root.content, dict) else None
+    if value is None:
+        return None
+    if not isinstance(value.content, dict):
+        msg = f"`checkpoint` must be a mapping such as `{{path: state}}`, found {value.kind}"
+        problems.append(value.problem(msg))
+        return None
+    made: Checkpoint | None = make_component(Checkpoint, value, value.content, problems)
+    return made
 
 
 def _port_problems(entry: NodeEntry, entries: dict[str, NodeEntry]) -> list[Problem]:

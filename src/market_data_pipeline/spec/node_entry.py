@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("NodeEntry", "read_node")
+__all__ = ("NodeEntry", "make_component", "read_node")
 
 import difflib
 from collections.abc import Iterable
@@ -90,7 +90,7 @@ def read_node(name: str, value: Value, nodes: Iterable[str], problems: list[Prob
         )
     component = None
     if kind is not None and cls is not None:
-        component = _make(cls, kind, value, value.content, problems)
+        component = make_component(cls, value, value.content, problems, skip=(kind, "from"))
     return NodeEntry(name, key, component, inputs, reads)
 
 
@@ -135,19 +135,33 @@ def _kind(
     return None
 
 
-def _make(
-    cls: type[Any], kind: Kind, node: Value, entries: dict[str, Value], problems: list[Problem]
+def make_component(
+    cls: type[Any],
+    node: Value,
+    entries: dict[str, Value],
+    problems: list[Problem],
+    *,
+    skip: tuple[str, ...] = (),
 ) -> Any:
+    """Return a component with the settings of a mapping, None if they are wrong.
+
+    Args:
+        cls: Its class.
+        node: The mapping.
+        entries: What is in it.
+        problems: Takes what is wrong.
+        skip: Keys that are no settings.
+    """
     known = fields_of(cls)
     nested = nested_sources(cls)
     settings: dict[str, Any]
     settings, sound = {}, True
     for key, value in entries.items():
-        if key in {kind, "from"}:
+        if key in skip:
             continue
         if key not in known:
             names = ", ".join(f"`{word}`" for word in known) or "none"
-            hint = nearest(key, [*known, "from"])
+            hint = nearest(key, [*known, *skip])
             msg = f"`{cls.type_name}` has no setting `{shown(key)}`{hint} (settings: {names})"
             problems.append((value.key or value).problem(msg))
             sound = False
@@ -187,7 +201,11 @@ def _nested(name: str, value: Value, problems: list[Problem]) -> Any:
         problems.append((value.key or value).problem(msg))
         return None
     cls = _class("source", value.content, problems)
-    return None if cls is None else _make(cls, "source", value, value.content, problems)
+    return (
+        None
+        if cls is None
+        else make_component(cls, value, value.content, problems, skip=("source", "from"))
+    )
 
 
 def _edges(reads: Value, nodes: set[str], problems: list[Problem]) -> list[PlacedEdge]:

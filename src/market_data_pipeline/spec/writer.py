@@ -41,7 +41,10 @@ def to_yaml(dag: Dag) -> str:
         ConfigError: If a node cannot be written, as one that holds a Python function.
     """
     spec = to_dict(dag)
-    lines = [f"name: {_flow(spec['name'])}", "nodes:"]
+    lines = [f"name: {_flow(spec['name'])}"]
+    if "checkpoint" in spec:
+        lines.append(f"checkpoint: {_flow(spec['checkpoint'])}")
+    lines.append("nodes:")
     for name, node in spec["nodes"].items():
         key, entry = _flow(name), _flow(node)
         line = f"  {key}: {entry}"
@@ -60,7 +63,10 @@ def to_dict(dag: Dag) -> dict[str, Any]:
         ConfigError: If a node cannot be written, as one that holds a Python function.
     """
     nodes = {_text(name, name): node_to_dict(node) for name, node in dag.nodes.items()}
-    return {"name": _text(dag.name, dag.name), "nodes": nodes}
+    if dag.checkpoint is None:
+        return {"name": _text(dag.name, dag.name), "nodes": nodes}
+    checkpoint = _settings(dag.checkpoint, "checkpoint")
+    return {"name": _text(dag.name, dag.name), "checkpoint": checkpoint, "nodes": nodes}
 
 
 def node_to_dict(node: Node) -> dict[str, Any]:

@@ -6,6 +6,7 @@ __all__ = ("ShuffledLoop", "run_shuffled")
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -24,10 +25,11 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
         self._random = random.Random(seed)  # noqa: S311  a schedule is no secret
 
     def _run_once(self) -> None:
-        ready = list(self._ready)  # type: ignore[attr-defined]
+        queue: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
+        # One by one: threads add to it meanwhile, and what they add must not be lost.
+        ready = [queue.popleft() for _ in range(len(queue))]
         self._random.shuffle(ready)
-        self._ready.clear()  # type: ignore[attr-defined]
-        self._ready.extend(ready)  # type: ignore[attr-defined]
+        queue.extendleft(ready)
         super()._run_once()  # type: ignore[misc]
 
 

@@ -122,7 +122,11 @@ def record_of(path: Path) -> FileRecord:
 
 def make_folder(path: Path) -> None:
     """Make a folder that only its owner may look into, and those above it."""
-    path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    # `parents=True` would give those above the mode that others have.
+    for folder in reversed(missing):
+        folder.mkdir(FOLDER_MODE, exist_ok=True)
+    path.mkdir(FOLDER_MODE, exist_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -34,7 +34,7 @@ from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.graph import Dag, Node
 from market_data_pipeline.dag.inlet import Inlet
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.dag.nodes import SourceReader
+from market_data_pipeline.dag.nodes import SinkWriter, SourceReader
 from market_data_pipeline.dag.threads import in_thread
 from market_data_pipeline.errors import CheckpointError, GraphError, LedgerError
 from market_data_pipeline.failpoints import failpoint
@@ -189,6 +189,20 @@ class Session:
                 f"`{node.name}` cannot be read again from where it stood, so a run with "
                 f"checkpoints would lose what it gave before a crash; put a journal behind it, "
                 f"which keeps what came in, or run without `checkpoint`"
+            )
+            raise GraphError(msg, node=node.name)
+
+    def check_writer(self, node: Node, writer: SinkWriter) -> None:
+        """Do nothing if what was written before a checkpoint is there after a crash.
+
+        Raises:
+            GraphError: If it is not: the next run would not write it again.
+        """
+        if getattr(writer, "shows_at_end", False) and not isinstance(writer, EpochWriter):
+            msg = (
+                f"`{node.name}` shows its rows at the end of a run only, so a crash would lose "
+                f"what came before the last checkpoint; use a sink that commits epochs, as "
+                f"`postgres`, or run without `checkpoint`"
             )
             raise GraphError(msg, node=node.name)
 

@@ -104,6 +104,12 @@ def _times(flat: _Array) -> pa.Array:
     return pa.array(flat.view(np.int64))
 
 
+def _bytes(flat: _Array) -> pa.Array:
+    # Arrow ends NumPy's bytes at the first zero; their buffer has them all.
+    width = flat.dtype.itemsize
+    return pa.Array.from_buffers(pa.binary(width), len(flat), [None, pa.py_buffer(flat)])
+
+
 _MAKERS: Final[Mapping[str, Callable[[_Array], pa.Array]]] = {
     "b": _plain,
     "i": _plain,
@@ -112,7 +118,7 @@ _MAKERS: Final[Mapping[str, Callable[[_Array], pa.Array]]] = {
     "M": _times,
     "m": _times,
     "U": lambda flat: pa.array(flat, pa.large_string()),
-    "S": lambda flat: pa.array(flat, pa.large_binary()),
+    "S": _bytes,
     "O": lambda flat: pa.array(flat.tolist()),
 }
 
@@ -127,6 +133,9 @@ def _to_numpy(column: pa.Array, told: Mapping[str, Any]) -> _Array:
     if dtype.kind == "O":
         flat: _Array = np.empty(len(column), object)
         flat[:] = column.to_pylist()
+    elif dtype.kind == "S":
+        start, width = column.offset, dtype.itemsize
+        flat = np.frombuffer(column.buffers()[1], dtype, len(column), start * width).copy()
     else:
         flat = np.array(column.to_numpy(zero_copy_only=False))
         flat = flat.view(dtype) if dtype.kind in "Mm" else flat.astype(dtype)

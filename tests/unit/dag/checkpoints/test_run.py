@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run
 from market_data_pipeline.testing import Pause, ScriptedSource
 from support.epoch_sink import EpochSink, Row
+from support.waiting import until
 
 _SECOND = 10**9
 
@@ -46,15 +46,6 @@ def straight(items: list[Any], path: Path) -> list[Row]:
     dag, sink = bars(items, path / "straight.json")
     mdp.run(dag, checkpoint=Checkpoint(str(path / "straight"), interval=None))
     return sink.rows()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let others run until something is so."""
-    for _ in range(1_000_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    pytest.fail("it never came to that")
 
 
 async def crash_after(run: Run, rows: int, *, checkpoint_at: int) -> None:
