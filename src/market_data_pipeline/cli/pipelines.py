@@ -123,7 +123,7 @@ def _run(ctx: click.Context, spec: Any, config: Any) -> None:
     click.echo(f"{dag.name}: {format_rate(result.rows_read, result.seconds)}\n")
     click.echo(format_ledger(result.ledger))
     if result.interrupted:
-        click.echo(interruption(covered), err=True)
+        click.echo(interruption(result, covered), err=True)
         ctx.exit(INTERRUPTED)
 
 
