@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-all services fmt lint types imports docs docs-check examples bench bench-quick wheel ci clean
+.PHONY: help setup demo test test-all crash soak services fmt lint types imports docs docs-check examples bench bench-quick wheel ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,14 @@ test: $(VENV)/.developing ## Run the tests
 
 test-all: $(VENV)/.developing ## Run the tests, properties on 20,000 examples each
 	MDP_EXAMPLES=20000 $(BIN)/python -m pytest -q --timeout 3600
+
+crash: $(VENV)/.developing ## Kill jobs 500 times for each sink, at every named place, at every I/O call
+	PYTHONPATH=tests $(BIN)/python -m crash kills
+	PYTHONPATH=tests $(BIN)/python -m crash failpoints
+	PYTHONPATH=tests $(BIN)/python -m crash calls --sinks parquet,duckdb,sqlite
+
+soak: $(VENV)/.developing ## Run a live market for 45 minutes and see what it leaves
+	PYTHONPATH=tests $(BIN)/python -m soak --minutes 45
 
 services: ## Fetch what the integration tests talk to: PostgreSQL, Prometheus, Chromium
 	.ci/services

@@ -74,7 +74,7 @@ async def watch(run: Run, out: Any) -> None:
 
 async def main(folder: Path, seconds: int, rate: float) -> None:
     """Run the graph, watched."""
-    checkpoint = Checkpoint(folder / "checkpoints", interval="1s")
+    checkpoint = Checkpoint(f"{folder}/checkpoints", interval="1s")
     run = Run(graph(folder, seconds, rate), checkpoint=checkpoint)
     async with asyncio.TaskGroup() as group:
         watcher = group.create_task(watch(run, sys.stdout))
