@@ -79,7 +79,7 @@ class SinkWatch:
             self.saturation,
             self.commit_s,
             max(levels, key=list(PressureLevel).index, default=None),
-            self._served(at_s),
+            *self._rates(at_s),
         )
         self.level, why = level_of(self.level, reading, settings)
         return self.level, why, reading
@@ -95,14 +95,14 @@ class SinkWatch:
         # It came between two looks; taking the later one, jitter is no delay.
         return at_s - next((then_s for then_s, came, _ in counts if came > served), at_s)
 
-    def _served(self, at_s: float) -> float | None:
-        """Return what it wrote as a share of what came lately, None if that tells nothing."""
+    def _rates(self, at_s: float) -> tuple[float | None, float | None, float | None]:
+        """Return what it wrote as a share of what came lately, and both in rows a second."""
         window_s = min(_WINDOW_MAX_S, max(_WINDOW_S, 2 * self.delay_s))
         counts = self._counts
-        if not counts:
-            return None
         since = next((c for c in reversed(counts) if at_s - c[0] >= window_s), counts[0])
-        came, served = (b - a for a, b in zip(since[1:], counts[-1][1:], strict=True))
-        if came < _ROWS_MIN or at_s - since[0] < _WINDOW_S / 2:
-            return None
-        return served / came
+        passed_s = at_s - since[0]
+        if passed_s < _WINDOW_S / 2:
+            return None, None, None
+        came, wrote = (b - a for a, b in zip(since[1:], counts[-1][1:], strict=True))
+        served = wrote / came if came >= _ROWS_MIN else None
+        return served, came / passed_s, wrote / passed_s

@@ -31,6 +31,8 @@ _RISING: Final = 0.01
 """A queue that grew by this share of its capacity since the last look is growing."""
 _EMPTY: Final = 0.5
 """Below this share of `soft_below` a queue is as good as empty; batches come and go in it."""
+_STEADY_S: Final = 1.0
+"""After so long at the whole budget it is known how much comes."""
 _EASE_S: Final = 1.0
 """Seconds in which the scale climbs back to where it last was too much."""
 _DOUBLINGS_MAX: Final = 30
@@ -45,7 +47,9 @@ class Reading:
         saturation: Share of its capacity that is taken.
         commit_s: Seconds the last commit took, None if unknown.
         told: Its own word for it, None if it gives figures only.
-        served: What it wrote as a share of what came since the last look; None if unknown.
+        served: What it wrote as a share of what came lately; None if unknown.
+        came_s: Rows a second that came lately; None if unknown.
+        wrote_s: Rows a second that it wrote lately; None if unknown.
     """
 
     sink: str
@@ -53,6 +57,8 @@ class Reading:
     commit_s: float | None = None
     told: PressureLevel | None = None
     served: float | None = None
+    came_s: float | None = None
+    wrote_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Throttle:
         ceiling: The scale at which a store last had too much, times what it served of it.
         changed_s: When it was last decreased.
         calm_s: Since when the stores have been at ease and not filling.
+        full_s: Rows a second that come at a scale of 1; None if unknown.
         at_s: When it was decided.
         saturation: Of the store it was decided by.
     """
@@ -76,6 +83,7 @@ class Throttle:
     ceiling: float = 1.0
     changed_s: float = float("-inf")
     calm_s: float = float("-inf")
+    full_s: float | None = None
     at_s: float | None = None
     saturation: float = 0.0
 
@@ -145,7 +153,12 @@ def next_throttle(
     is_rising = reading.saturation > max(empty, now.saturation + _RISING)
     is_calm = level is _OK and not is_rising
     calm_s = now.calm_s if is_calm else at_s
-    kept = replace(now, level=level, at_s=at_s, calm_s=calm_s, saturation=reading.saturation)
+    full_s = now.full_s
+    if is_calm and now.scale == 1.0 and at_s - now.calm_s >= _STEADY_S and reading.came_s:
+        full_s = reading.came_s
+    kept = replace(
+        now, level=level, at_s=at_s, calm_s=calm_s, full_s=full_s, saturation=reading.saturation
+    )
     said = f"`{reading.sink}`: {why}"
     if level is _HARD:
         if now.level is _HARD:
@@ -153,8 +166,15 @@ def next_throttle(
         ceiling = _ceiling(now, reading, settings)
         return replace(kept, scale=0.0, ceiling=ceiling, changed_s=at_s, reason=f"paused, {said}")
     if now.scale == 0.0:
-        scale = max(settings.scale_min, now.ceiling * settings.decrease)
-        return replace(kept, scale=scale, changed_s=at_s, reason=f"resumed, {said}")
+        ceiling, factor = now.ceiling, settings.decrease
+        if now.full_s and reading.wrote_s:
+            # It had enough to write all the while, so this is what it can do.
+            factor = _HEADROOM
+            ceiling = max(settings.scale_min, min(1.0, reading.wrote_s / now.full_s))
+        scale = max(settings.scale_min, ceiling * factor)
+        return replace(
+            kept, scale=scale, ceiling=ceiling, changed_s=at_s, reason=f"resumed, {said}"
+        )
     if level is _SOFT:
         if at_s - now.changed_s < settings.settle_s:
             return replace(kept, reason=f"waits for the effect, {said}")

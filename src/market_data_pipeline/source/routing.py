@@ -28,7 +28,7 @@ def strategy_of(name: str) -> Strategy:
     Raises:
         ConfigError: If there is none.
     """
-    found = next((strategy for strategy in STRATEGIES if strategy == name), None)
+    found: Strategy | None = next((known for known in STRATEGIES if known == name), None)
     if found is None:
         names = ", ".join(f"`{known}`" for known in STRATEGIES)
         msg = f"`strategy` must be one of {names}, was `{name}`{nearest(str(name), STRATEGIES)}"
