@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from market_data_pipeline.batch import Batch
+from market_data_pipeline.sink.csv import CsvSink
 from market_data_pipeline.sink.duckdb import DuckDBSink
+from market_data_pipeline.sink.jsonl import JsonlSink
+from market_data_pipeline.sink.parquet import ParquetSink
 from market_data_pipeline.sink.postgres import PostgresSink
 from market_data_pipeline.testing import check_sink
 from support.postgres import Database
@@ -50,3 +53,26 @@ def test_duckdb(tmp_path: Path, key: tuple[str, ...], mode: Any) -> None:
 
     check_sink(make, _batches())
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".duckdb"]
+
+
+@pytest.mark.parametrize("partition", [(), ("date", "symbol")])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_parquet_folder(tmp_path: Path, partition: tuple[str, ...], overwrite: bool) -> None:
+    """Files get their names in commit, and the manifest is the mark."""
+
+    def make(name: str) -> ParquetSink:
+        return ParquetSink(f"{tmp_path}/{name}/", partition=partition, overwrite=overwrite)
+
+    check_sink(make, _batches())
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.csv.gz", "x.jsonl", "x.jsonl.zst"])
+def test_file(tmp_path: Path, name: str, overwrite: bool) -> None:
+    """A single file appears at the end, made of what was kept of each epoch."""
+    sinks: dict[str, Any] = {"parquet": ParquetSink, "csv": CsvSink, "jsonl": JsonlSink}
+
+    def make(case: str) -> Any:
+        return sinks[name.split(".")[1]](f"{tmp_path}/{case}.{name}", overwrite=overwrite)
+
+    check_sink(make, _batches())

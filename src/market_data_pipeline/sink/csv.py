@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("CsvSink",)
 
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import pyarrow as pa
 from pyarrow import compute
@@ -12,10 +12,13 @@ from pyarrow import csv as arrow_csv
 
 from market_data_pipeline.arrow_text import column_text
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.epoch_writer import EpochedWriter
 from market_data_pipeline.sink.publish import OutputPath, check_vacant
 from market_data_pipeline.sink.text_file import TextOutput, compression_of, open_text
+from market_data_pipeline.sink.whole_file import open_file
 from market_data_pipeline.sink.writer import ThreadedWriter
 
 _pc: Any = compute  # its functions are made at run time, unseen by type checkers
@@ -31,6 +34,10 @@ class CsvSink:
     and sizes are exact decimals without an exponent. "None" is an empty field; text is
     quoted only where it must be.
 
+    Delivery: all rows once at the end, or none. In a run with checkpoints too: they are kept
+    in the hidden folder `.NAME.epochs` until the end, and when the run is told to stop; a
+    run that goes on replaces the file by a longer one.
+
     Attributes:
         path: Where to: `NAME.csv`, or compressed `NAME.csv.gz`, `NAME.csv.zst`.
         overwrite: Replace what is there; otherwise refuse.
@@ -38,6 +45,8 @@ class CsvSink:
 
     path: OutputPath
     overwrite: bool = False
+
+    delivery: ClassVar[Delivery] = "exactly_once"
 
     def __post_init__(self) -> None:
         compression_of(str(self.path), _SUFFIX)
@@ -51,7 +60,9 @@ class CsvSink:
         """
         check_vacant(str(self.path), overwrite=self.overwrite)
 
-    async def open(self, context: NodeContext, schema: Schema | None) -> ThreadedWriter:
+    async def open(
+        self, context: NodeContext, schema: Schema | None
+    ) -> ThreadedWriter | EpochedWriter:
         """Open the output under a hidden name.
 
         Args:
@@ -62,11 +73,12 @@ class CsvSink:
             OutputExistsError: If it exists and may not be replaced.
             OutputError: If it cannot be written.
         """
-        self.check()
-        output = TextOutput(
-            str(self.path), _SUFFIX, _CsvFormat(), schema, overwrite=self.overwrite
-        )
-        return ThreadedWriter(output, context)
+
+        def make(*, overwrite: bool) -> TextOutput:
+            path = str(self.path)
+            return TextOutput(path, _SUFFIX, _CsvFormat(), schema, overwrite=overwrite)
+
+        return await open_file(str(self.path), context, make, overwrite=self.overwrite)
 
     def read(self) -> pa.Table:
         """Return what is in the output, with the types that Arrow finds."""

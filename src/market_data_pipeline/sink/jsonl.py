@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ("JsonlSink",)
 
 import json
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,13 @@ from pyarrow import json as arrow_json
 
 from market_data_pipeline.arrow_text import json_text
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.epoch_writer import EpochedWriter
 from market_data_pipeline.sink.publish import OutputPath, check_vacant
 from market_data_pipeline.sink.text_file import TextOutput, compression_of, open_text
+from market_data_pipeline.sink.whole_file import open_file
 from market_data_pipeline.sink.writer import ThreadedWriter
 
 _pc: Any = compute  # its functions are made at run time, unseen by type checkers
@@ -32,6 +35,10 @@ class JsonlSink:
     Times are ISO 8601 with nanoseconds and `Z`; prices and sizes are exact decimal
     numbers without an exponent; "none" is `null`.
 
+    Delivery: all rows once at the end, or none. In a run with checkpoints too: they are kept
+    in the hidden folder `.NAME.epochs` until the end, and when the run is told to stop; a
+    run that goes on replaces the file by a longer one.
+
     Attributes:
         path: Where to: `NAME.jsonl`, or compressed `NAME.jsonl.gz`, `NAME.jsonl.zst`.
         overwrite: Replace what is there; otherwise refuse.
@@ -39,6 +46,8 @@ class JsonlSink:
 
     path: OutputPath
     overwrite: bool = False
+
+    delivery: ClassVar[Delivery] = "exactly_once"
 
     def __post_init__(self) -> None:
         compression_of(str(self.path), _SUFFIX)
@@ -52,7 +61,9 @@ class JsonlSink:
         """
         check_vacant(str(self.path), overwrite=self.overwrite)
 
-    async def open(self, context: NodeContext, schema: Schema | None) -> ThreadedWriter:
+    async def open(
+        self, context: NodeContext, schema: Schema | None
+    ) -> ThreadedWriter | EpochedWriter:
         """Open the output under a hidden name.
 
         Args:
@@ -63,11 +74,12 @@ class JsonlSink:
             OutputExistsError: If it exists and may not be replaced.
             OutputError: If it cannot be written.
         """
-        self.check()
-        output = TextOutput(
-            str(self.path), _SUFFIX, _JsonlFormat(), schema, overwrite=self.overwrite
-        )
-        return ThreadedWriter(output, context)
+
+        def make(*, overwrite: bool) -> TextOutput:
+            path = str(self.path)
+            return TextOutput(path, _SUFFIX, _JsonlFormat(), schema, overwrite=overwrite)
+
+        return await open_file(str(self.path), context, make, overwrite=self.overwrite)
 
     def read(self) -> pa.Table:
         """Return what is in the output, with the types that Arrow finds; times are times."""

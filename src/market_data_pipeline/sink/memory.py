@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ("MemorySink",)
 
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import pyarrow as pa
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.records import Schema
@@ -53,7 +54,9 @@ class MemorySink:
 
     Backpressure: never makes anyone wait; its memory grows with the rows.
 
-    Delivery: every row once, visible at once, also those of a run that fails.
+    Delivery: every row once, visible at once, also those of a run that fails. What is in
+    memory ends with the process, so a run that goes on from a checkpoint starts with an empty
+    sink: in a run with checkpoints at least once.
 
     Attributes:
         prices: How `read` gives fixed-point columns: `float64`, or exact as `decimal`.
@@ -63,6 +66,8 @@ class MemorySink:
 
     prices: Prices = "float64"
     key: tuple[str, ...] = ()
+
+    delivery: ClassVar[Delivery] = "at_least_once"
 
     def __post_init__(self) -> None:
         check_key(self.key)

@@ -8,7 +8,7 @@ process can go on with it.
 
 from __future__ import annotations
 
-__all__ = ("Spool", "read_outbox")
+__all__ = ("Spool", "read_file", "read_outbox", "schema_of_file")
 
 import json
 import os
@@ -159,15 +159,37 @@ def read_outbox(folder: Path, symbols: SymbolTable) -> Iterator[Batch]:
         OutputError: If a file cannot be read or is not an outbox.
     """
     for number in range(sum(1 for _ in folder.glob("outbox-*.arrow"))):
-        path = folder / f"outbox-{number}.arrow"
-        try:
-            with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-                schema = _schema_of(reader.schema)
-                for record_batch in reader:
-                    yield _batch(schema, record_batch, symbols)
-        except (OSError, pa.ArrowInvalid, ValueError, KeyError) as err:
-            msg = f"what was staged cannot be read back: {err}"
-            raise OutputError(msg, path=str(path)) from err
+        yield from read_file(folder / f"outbox-{number}.arrow", symbols)
+
+
+def schema_of_file(path: Path) -> Schema:
+    """Return the columns of one file of an outbox.
+
+    Raises:
+        OutputError: If it cannot be read or is not an outbox.
+    """
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            return _schema_of(reader.schema)
+    except (OSError, pa.ArrowInvalid, ValueError, KeyError) as err:
+        msg = f"what was staged cannot be read back: {err}"
+        raise OutputError(msg, path=str(path)) from err
+
+
+def read_file(path: Path, symbols: SymbolTable) -> Iterator[Batch]:
+    """Give the rows of one file of an outbox, in order; as `read_outbox`.
+
+    Raises:
+        OutputError: If it cannot be read or is not an outbox.
+    """
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            schema = _schema_of(reader.schema)
+            for record_batch in reader:
+                yield _batch(schema, record_batch, symbols)
+    except (OSError, pa.ArrowInvalid, ValueError, KeyError) as err:
+        msg = f"what was staged cannot be read back: {err}"
+        raise OutputError(msg, path=str(path)) from err
 
 
 def _arrow_schema(schema: Schema) -> pa.Schema:

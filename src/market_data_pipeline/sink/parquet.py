@@ -4,21 +4,31 @@ from __future__ import annotations
 
 __all__ = ("ParquetSink",)
 
-import errno
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import ClassVar, Final, Literal, TypeAlias, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import dataset
 from pydantic import PositiveInt
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError
-from market_data_pipeline.records import Kind, Schema
-from market_data_pipeline.sink.arrow_rows import ArrowRows, Prices
+from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.arrow_rows import Prices
+from market_data_pipeline.sink.epoch_writer import EpochedWriter
+from market_data_pipeline.sink.parquet_epochs import LOG, STAGED, ParquetEpochs, committed_files
+from market_data_pipeline.sink.parquet_parts import (
+    Layout,
+    PartFiles,
+    check_partition,
+    partition_schema,
+)
 from market_data_pipeline.sink.publish import (
     Draft,
     OutputPath,
@@ -26,20 +36,23 @@ from market_data_pipeline.sink.publish import (
     check_vacant,
     reporting,
 )
+from market_data_pipeline.sink.whole_file import open_file
 from market_data_pipeline.sink.writer import ThreadedWriter
 
 Compression: TypeAlias = Literal["zstd", "snappy", "none"]
 
-_GATHERED_ROWS: Final = 16_384
-"""Fewer rows wait for more: converting a few bars takes as long as converting thousands."""
-_GATHERED_BATCHES: Final = 64
-"""Nor do more batches wait, since each may be a small part of a large piece of memory."""
-_NEAR: Final = frozenset({Kind.TIME, Kind.INT})
+_OWN: Final = frozenset({LOG, STAGED})
 
 
 @component("parquet")
 class ParquetSink:
     """Writes a Parquet file, or a folder of them, published in one step at the end.
+
+    Delivery: all rows once at the end, or none. In a run with checkpoints a folder exactly
+    once, visible epoch by epoch: files `part-LINEAGE-EPOCH-NUMBER.parquet`, and a manifest in
+    `_log/` that names them; who reads all `*.parquet` sees committed files only. A single
+    file as without checkpoints: its rows are kept in the hidden folder `.NAME.epochs` until
+    the end, and when the run is told to stop; a run that goes on replaces it by a longer one.
 
     Attributes:
         path: Where to: `NAME.parquet` is one file, `NAME/` a folder of part files.
@@ -48,6 +61,11 @@ class ParquetSink:
         compression: `zstd`, `snappy` or `none`.
         row_group_rows: Rows of a row group; all but the last have as many.
         part_rows: Rows of a part file in a folder.
+        partition: Columns by whose values a folder is divided into folders, as
+            `[date, symbol]` for `date=2024-01-02/symbol=ES/`: symbols, text or dates. `date`
+            is the day of the event time, UTC, where no column has that name. A value that
+            could not be the name of a folder is percent-encoded. The columns are in the
+            names only.
     """
 
     path: OutputPath
@@ -56,12 +74,21 @@ class ParquetSink:
     compression: Compression = "zstd"
     row_group_rows: PositiveInt = 100_000
     part_rows: PositiveInt = 10_000_000
+    partition: tuple[str, ...] = ()
+
+    delivery: ClassVar[Delivery] = "exactly_once"
 
     def __post_init__(self) -> None:
         path = str(self.path)
         if not path.endswith(("/", ".parquet")):
             msg = f"`path` must end in `.parquet` for a file or in `/` for a folder, was `{path}`"
             raise ConfigError(msg, parameter="path")
+        if self.partition and not self.is_folder:
+            msg = f"`partition` needs a folder: let `path` end in `/`, was `{path}`"
+            raise ConfigError(msg, parameter="partition")
+        if len(set(self.partition)) < len(self.partition):
+            msg = f"`partition` must name each column once, was {list(self.partition)}"
+            raise ConfigError(msg, parameter="partition")
 
     @property
     def is_folder(self) -> bool:
@@ -81,8 +108,20 @@ class ParquetSink:
         else:
             check_vacant(str(self.path), overwrite=self.overwrite)
 
-    async def open(self, context: NodeContext, schema: Schema | None) -> ThreadedWriter:
-        """Open the output under a hidden name.
+    def layout(self) -> Layout:
+        """Return how rows become files."""
+        return Layout(
+            self.prices,
+            self.compression,
+            self.row_group_rows,
+            self.part_rows if self.is_folder else None,
+            self.partition,
+        )
+
+    async def open(
+        self, context: NodeContext, schema: Schema | None
+    ) -> ThreadedWriter | EpochedWriter:
+        """Open the output: under a hidden name, or in a job the folder itself.
 
         Args:
             context: The node's context.
@@ -91,33 +130,79 @@ class ParquetSink:
         Raises:
             OutputExistsError: If it exists and may not be replaced.
             OutputError: If it cannot be written.
+            SchemaError: If the rows cannot be divided as `partition` says.
         """
+        path = str(self.path)
+        if schema is not None:
+            check_partition(self.partition, schema)
+        if not self.is_folder:
+            return await open_file(
+                path,
+                context,
+                partial(_ParquetOutput, self, schema),
+                overwrite=self.overwrite,
+            )
+        if context.job is None:
+            _check_folder(path, overwrite=self.overwrite, may_go_on=False)
+            return ThreadedWriter(_ParquetOutput(self, schema, overwrite=self.overwrite), context)
         self.check()
-        return ThreadedWriter(_ParquetOutput(self, schema), context)
+        output = ParquetEpochs(
+            path, self.layout(), context.job, context.node, schema, overwrite=self.overwrite
+        )
+        writer = EpochedWriter(output, context)
+        await writer.begin(output.begin)
+        return writer
 
     def read(self) -> pa.Table:
-        """Return what is in the output."""
-        return pq.read_table(str(self.path))
+        """Return what is in the output; of a folder with a log, what the log names.
 
-    def _draft(self) -> Draft:
-        return Draft(str(self.path), overwrite=self.overwrite)
+        Raises:
+            OutputError: If a manifest of the log cannot be read.
+        """
+        if not self.is_folder:
+            return pq.read_table(str(self.path))
+        folder = Path(self.path)
+        files = committed_files(folder)
+        if files is None:
+            files = sorted(folder.rglob("*.parquet"))
+        if not files:
+            return pa.table({}) if folder.is_dir() else pq.read_table(str(folder))
+        inside = partition_schema(files[0])
+        return dataset.dataset(
+            [str(file) for file in files],
+            partitioning=dataset.partitioning(inside, flavor="hive") if inside else None,
+            partition_base_dir=str(folder),
+            format="parquet",
+        ).to_table()
 
 
-def _check_folder(path: str, *, overwrite: bool) -> None:
+def _check_folder(path: str, *, overwrite: bool, may_go_on: bool = True) -> None:
+    """Refuse a folder that may not be written to.
+
+    Args:
+        path: The folder.
+        overwrite: Whether its Parquet files may be replaced.
+        may_go_on: Whether one with a log may be added to. Whose it is, is seen when the job
+            is known.
+
+    Raises:
+        OutputExistsError: If it is not empty and may not be replaced.
+        OutputError: If it cannot be written, or holds other files than Parquet.
+    """
     check_parent(path)
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         msg = "cannot be written: it is a file; end the path in `.parquet`, or choose another"
         raise OutputError(msg, path=path)
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    if files and not overwrite:
+    if files and not overwrite and not (may_go_on and (folder / LOG).is_dir()):
         msg = (
             "exists already and is not empty; pass `--overwrite` or set `overwrite: true` to "
             "replace it, or choose another name"
         )
         raise OutputExistsError(msg, path=path)
     for file in files:
-        if file.suffix != ".parquet" or not file.is_file():
+        if not _is_ours(file):
             msg = (
                 f"cannot be replaced: it holds `{file.name}`, which is not a Parquet file; "
                 "delete it yourself, or choose another folder"
@@ -125,18 +210,23 @@ def _check_folder(path: str, *, overwrite: bool) -> None:
             raise OutputError(msg, path=path)
 
 
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file or folder is one that this sink writes."""
+    if path.is_dir():
+        if path.name in _OWN:
+            return True
+        return "=" in path.name and all(_is_ours(inner) for inner in path.iterdir())
+    return path.suffix == ".parquet" and path.is_file()
+
+
 @final
 class _ParquetOutput:
-    def __init__(self, sink: ParquetSink, schema: Schema | None) -> None:
+    def __init__(self, sink: ParquetSink, schema: Schema | None, *, overwrite: bool) -> None:
         self._sink = sink
         self._path = str(sink.path)
         self._schema = schema
-        self._rows: ArrowRows | None = None
-        self._part: _PartFile | None = None
-        self._part_count = 0
-        self._gathered: list[Batch] = []
-        self._gathered_rows = 0
-        self._draft = Draft(self._path, overwrite=sink.overwrite)
+        self._files: PartFiles | None = None
+        self._draft = Draft(self._path, overwrite=overwrite)
         with reporting(self._path):
             if sink.is_folder:
                 self._draft.temporary.mkdir()
@@ -144,50 +234,25 @@ class _ParquetOutput:
                 self._draft.temporary.touch(exist_ok=False)
 
     def write(self, batches: Sequence[Batch]) -> None:
-        if self._rows is None:
-            self._rows = _rows(batches[0].schema, self._sink)
-        self._rows.check(batches)
-        self._gathered += batches
-        self._gathered_rows += sum([len(batch) for batch in batches])
-        if self._gathered_rows >= _GATHERED_ROWS or len(self._gathered) >= _GATHERED_BATCHES:
-            self._write_gathered(self._rows)
-
-    def _write_gathered(self, rows: ArrowRows) -> None:
-        table = rows.table(self._gathered)
-        self._gathered, self._gathered_rows = [], 0
         with reporting(self._path):
-            while table.num_rows:
-                part = self._open_part()
-                room = self._sink.part_rows - part.rows
-                if not self._sink.is_folder:
-                    room = table.num_rows
-                part.write(table.slice(0, room))
-                table = table.slice(room)
-                if self._sink.is_folder and part.rows == self._sink.part_rows:
-                    self._close_part()
+            self._begun(batches[0].schema).write(batches)
 
-    def _open_part(self) -> _PartFile:
-        if self._part is None:
-            if self._rows is None:
-                self._rows = _rows(self._schema, self._sink)
-            file = self._draft.temporary
-            if self._sink.is_folder:
-                file = file / f"part-{self._part_count:05d}.parquet"
-            self._part = _PartFile(file, self._rows, self._sink)
-            self._part_count += 1
-        return self._part
+    def _begun(self, schema: Schema) -> PartFiles:
+        if self._files is None:
+            self._files = PartFiles(schema, self._sink.layout(), self._part_path)
+        return self._files
 
-    def _close_part(self) -> None:
-        self._open_part().close()
-        self._part = None
+    def _part_path(self, number: int, partition: str) -> Path:
+        if not self._sink.is_folder:
+            return self._draft.temporary
+        return self._draft.temporary / partition / f"part-{number:05d}.parquet"
 
     def complete(self) -> None:
         try:
-            if self._rows is not None:
-                self._write_gathered(self._rows)
             with reporting(self._path):
-                if self._part is not None or self._part_count == 0:
-                    self._close_part()
+                empty = Schema("empty", (), time="")
+                files = self._begun(self._schema or empty)
+                files.close(at_least_one=not self._sink.partition)
             if self._sink.is_folder:
                 self._draft.complete_folder()
             else:
@@ -206,71 +271,7 @@ class _ParquetOutput:
             self.discard()
 
     def discard(self) -> None:
-        self._gathered, self._gathered_rows = [], 0
-        if self._part is not None:
-            self._part.give_up()
-            self._part = None
+        if self._files is not None:
+            self._files.give_up()
+            self._files = None
         self._draft.discard()
-
-
-def _rows(schema: Schema | None, sink: ParquetSink) -> ArrowRows:
-    schema = Schema("empty", (), time="") if schema is None else schema
-    return ArrowRows(schema, prices=sink.prices, dictionary=not _has_arrow(schema))
-
-
-def _has_arrow(schema: Schema) -> bool:
-    return any(field.kind is Kind.ARROW for field in schema)
-
-
-@final
-class _PartFile:
-    """One Parquet file; gathers rows to row groups of equal size."""
-
-    def __init__(self, path: Path, rows: ArrowRows, sink: ParquetSink) -> None:
-        self.rows = 0
-        self._path = path
-        self._group_rows = sink.row_group_rows
-        self._waiting: list[pa.Table] = []
-        self._waiting_rows = 0
-        self._file = pa.OSFile(str(path), "wb")
-        # Symbols are written from dictionaries, which is several times faster, but read
-        # as plain strings; types that Parquet does not know need the Arrow schema.
-        # Times and counts are near their neighbours: differences are smaller than any
-        # dictionary. The others repeat.
-        differences = [f.name for f in rows.source if f.kind in _NEAR]
-        repeats: Any = [f.name for f in rows.source if f.kind not in _NEAR] or False
-        self._writer = pq.ParquetWriter(
-            self._file,
-            rows.schema,
-            compression=sink.compression,
-            use_dictionary=repeats,
-            column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
-            store_schema=_has_arrow(rows.source),
-        )
-
-    def write(self, table: pa.Table) -> None:
-        self.rows += table.num_rows
-        self._waiting.append(table)
-        self._waiting_rows += table.num_rows
-        if self._waiting_rows >= self._group_rows:
-            gathered = pa.concat_tables(self._waiting)
-            full = gathered.num_rows - gathered.num_rows % self._group_rows
-            self._writer.write_table(gathered.slice(0, full), self._group_rows)
-            rest = gathered.slice(full)
-            self._waiting, self._waiting_rows = [rest], rest.num_rows
-
-    def close(self) -> None:
-        if self._waiting_rows:
-            self._writer.write_table(pa.concat_tables(self._waiting), self._group_rows)
-        self._waiting = []
-        self._writer.close()
-        self._file.close()
-        found = pq.read_metadata(self._path).num_rows
-        if found != self.rows:
-            msg = f"the file holds {found} rows after {self.rows} were written"
-            raise OSError(errno.EIO, msg)
-
-    def give_up(self) -> None:
-        # Otherwise the writer would try to complete the file when it is collected.
-        self._writer.is_open = False
-        self._file.close()

@@ -165,7 +165,7 @@ class Draft:
             OutputError: If the operating system refuses.
         """
         with reporting(self.path):
-            for file in sorted(self.temporary.iterdir()):
+            for file in sorted(self.temporary.rglob("*")):
                 sync(file)
             sync(self.temporary)
 

@@ -1,0 +1,239 @@
+"""A folder of Parquet files by epochs: staged beside it, renamed into it, listed in a log.
+
+| in the folder | what it is |
+|---|---|
+| `part-LINEAGE-EPOCH-NUMBER.parquet` | rows of an epoch, in its partition |
+| `_log/EPOCH-LINEAGE.json` | which files the epoch has brought: its mark |
+| `_staged/` | files of epochs that are not committed, under names that nobody reads |
+"""
+
+from __future__ import annotations
+
+__all__ = ("LOG", "STAGED", "ParquetEpochs", "committed_files")
+
+import json
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, final
+from urllib.parse import quote
+
+from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.epochs import EpochMark, Job
+from market_data_pipeline.errors import OutputError, OutputExistsError
+from market_data_pipeline.records import Schema
+from market_data_pipeline.sink.folder_ledger import FolderLedger, manifests_in, move_file
+from market_data_pipeline.sink.parquet_parts import Layout, Part, PartFiles
+from market_data_pipeline.sink.publish import reporting, sync
+
+LOG: Final = "_log"
+STAGED: Final = "_staged"
+
+_LIST: Final = "parts.json"
+
+
+def committed_files(folder: Path) -> list[Path] | None:
+    """Return the files of a folder that its log names, in order; None if it has no log.
+
+    Raises:
+        OutputError: If a manifest cannot be read.
+    """
+    log = folder / LOG
+    if not log.is_dir():
+        return None
+    manifests = manifests_in(log)
+    first = max((i for i, found in enumerate(manifests) if found["replaces"]), default=0)
+    return [folder / file["path"] for found in manifests[first:] for file in found["files"]]
+
+
+@final
+class ParquetEpochs:
+    """An `EpochOutput` for one folder."""
+
+    def __init__(
+        self,
+        path: str,
+        layout: Layout,
+        job: Job,
+        sink: str,
+        schema: Schema | None,
+        *,
+        overwrite: bool,
+    ) -> None:
+        self._place = path
+        self._folder = Path(path)
+        self._layout = layout
+        self._job = job
+        self._overwrite = overwrite
+        self._schema = schema
+        self._ledger = FolderLedger(self._folder / LOG, job, sink, path)
+        self._files: PartFiles | None = None
+        self._complete: list[Part] = []
+        self._is_clean = False
+
+    def begin(self) -> None:
+        """Make the folder where it is not there, and enter the lineage.
+
+        Raises:
+            OutputExistsError: If there are rows of somebody else and they may not be replaced.
+            OutputError: If a later run stands in the way.
+        """
+        with reporting(self._place):
+            for folder in (self._folder, self._folder / LOG, self._folder / STAGED):
+                folder.mkdir(exist_ok=True)
+            sync(self._folder)
+            sync(self._folder.parent)
+            with self._ledger.locked():
+                entry = self._ledger.enter()
+            if not entry.is_own and not self._overwrite and self._visible():
+                msg = (
+                    "exists already and holds rows that are not of this run; set "
+                    "`overwrite: true` to replace them, or choose another name"
+                )
+                raise OutputExistsError(msg, path=self._place)
+
+    def _visible(self) -> list[Path]:
+        inside = self._folder.rglob("*.parquet")
+        return [path for path in inside if path.is_file()]
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Take rows.
+
+        Raises:
+            OutputError: If they cannot be written.
+        """
+        with reporting(self._place):
+            if not self._is_clean:
+                self._clean()
+            if self._files is None:
+                self._ledger.check_columns(batches[0].schema)
+                token = secrets.token_hex(8)
+                staged = self._folder / STAGED
+                self._files = PartFiles(
+                    batches[0].schema, self._layout, lambda n, _: staged / f"{token}-{n}.tmp"
+                )
+            self._files.write(batches)
+
+    def _clean(self) -> None:
+        """Delete what processes before this one staged for checkpoints that never were.
+
+        Whatever they staged and is decided is committed before the first row comes.
+        """
+        for path in (self._folder / STAGED).iterdir():
+            path.unlink(missing_ok=True)
+        self._is_clean = True
+
+    def stage(self, epoch: int, folder: Path) -> None:
+        """Complete the files of the epoch, and list them in its folder.
+
+        Raises:
+            OutputError: If it cannot be done; what is complete is listed by the next call.
+        """
+        with reporting(self._place):
+            if self._files is not None:
+                schema = self._files.schema
+                self._files.close()
+                for part in self._files.parts:
+                    sync(part.path)
+                self._complete += self._files.parts
+                self._files, self._schema = None, schema
+                sync(self._folder / STAGED)
+            if self._complete:
+                self._list(epoch, folder)
+            self._complete = []
+
+    def _list(self, epoch: int, folder: Path) -> None:
+        lineage = quote(self._job.lineage, safe="")
+        parts = []
+        for number, part in enumerate(self._complete):
+            name = f"part-{lineage}-{epoch:08d}-{number}.parquet"
+            path = f"{part.partition}/{name}" if part.partition else name
+            told = {"staged": part.path.name, "path": path}
+            parts.append({**told, "rows": part.rows, "bytes": part.nbytes})
+        listed = folder / _LIST
+        columns = [] if self._schema is None else [str(field) for field in self._schema]
+        listed.write_text(json.dumps({"parts": parts, "columns": columns}), encoding="utf-8")
+        sync(listed)
+        sync(folder)
+
+    def commit(self, epoch: int, folder: Path) -> None:
+        """Give the files of an epoch their names, and record it.
+
+        Raises:
+            OutputError: If it is not known to be done.
+        """
+        with reporting(self._place), self._ledger.locked():
+            if self._ledger.has(epoch):
+                return
+            try:
+                told: dict[str, Any] = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+            except ValueError as err:
+                msg = f"the list of what was staged cannot be read: {err}"
+                raise OutputError(msg, path=str(folder)) from err
+            replaces = self._overwrite and not self._ledger.own()
+            self._show(told["parts"])
+            files = [
+                {name: part[name] for name in ("path", "rows", "bytes")} for part in told["parts"]
+            ]
+            rows = sum(part["rows"] for part in files)
+            self._ledger.record(
+                epoch,
+                {
+                    "rows": rows,
+                    "replaces": replaces,
+                    "columns": told["columns"],
+                    "partition": list(self._layout.partition),
+                    "files": files,
+                },
+            )
+            if replaces:
+                self._delete_others({part["path"] for part in files})
+
+    def _show(self, parts: Sequence[dict[str, Any]]) -> None:
+        touched: set[Path] = set()
+        for part in parts:
+            target = self._folder / part["path"]
+            for parent in reversed(target.relative_to(self._folder).parents):
+                folder = self._folder / parent
+                if not folder.is_dir():
+                    folder.mkdir()
+                    touched.add(folder.parent)
+            move_file(self._folder / STAGED / part["staged"], target, part["bytes"])
+            touched.add(target.parent)
+        for folder in touched:
+            sync(folder)
+
+    def _delete_others(self, own: set[str]) -> None:
+        """Delete what was there before: nobody who follows the log reads it any more."""
+        for path in self._visible():
+            if str(path.relative_to(self._folder)) not in own:
+                path.unlink()
+
+    def committed(self) -> EpochMark | None:
+        """Return what the job last committed, None if never."""
+        return self._ledger.mark()
+
+    def finish(self) -> None:
+        """Take away the folder of what is staged, which is empty."""
+        with suppress(OSError):
+            (self._folder / STAGED).rmdir()
+
+    def discard(self) -> None:
+        """Delete what is not staged."""
+        parts = [*self._complete]
+        if self._files is not None:
+            self._files.give_up()
+            parts += self._files.parts
+            for path in self._files.made:
+                path.unlink(missing_ok=True)
+        for part in parts:
+            part.path.unlink(missing_ok=True)
+        self._files, self._complete = None, []
+
+    def close(self) -> None:
+        """Delete what is not staged."""
+        self.discard()
+
+    def interrupt(self) -> None:
+        """Do nothing: what is written to a disk takes as long as it takes."""
