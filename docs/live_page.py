@@ -47,7 +47,8 @@ nodes:
 _CRYPTO: Final = """
 name: crypto
 nodes:
-  ticks: {source: synthetic, rows: 1000000000, rate: 9000, speed: 1.0, symbols: 20, seed: 3}
+  ticks: {source: synthetic, rows: 1000000000, rate: 9000, speed: 1.0, symbols: 20,
+          seed: 3, provider: exchange}
   bars: {operator: bars, from: ticks, every: 1s}
   store: {sink: memory, from: bars}
 """

@@ -163,6 +163,25 @@ async def _state(runtime: Any) -> str:
     return state
 
 
+def test_page_slows_a_source_down(chromium: Any, server: LiveServer) -> None:
+    """A source with a provider has a slider; at 0 it is paused, and says so."""
+    text = FLOWING.replace("speed: 1.0", "speed: 1.0, provider: lab")
+    server.call(lambda runtime: runtime.start(load_text(text)))
+    with watched_page(chromium) as watched:
+        page = watched.page
+        page.goto(server.url)
+        page.locator("#state", has_text="running").wait_for()
+        page.locator(".node", has_text="ticks").click()
+        page.locator("#scale-input").fill("0")
+        page.locator(".node .note", has_text="paused").wait_for()
+        page.locator("#scale-shown", has_text="paused").wait_for()
+        page.locator("#scale-input").fill("50")
+        page.locator(".node .note", has_text="at 50 %").wait_for()
+        page.locator(".node", has_text="bars").click()
+        page.locator("#scale").wait_for(state="hidden")
+        assert watched.complaints == []
+
+
 def test_page_asks_for_the_token_and_keeps_none(chromium: Any) -> None:
     """With a token the page shows nothing before it is given, and stores nothing of it."""
     with (

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from market_data_pipeline.errors import ConfigError, PipelineError
+from market_data_pipeline.redaction import redacted
 
 _TIMEOUT_S: Final = 10
 _BYTES_MAX: Final = 32 * 1024 * 1024
@@ -39,7 +40,7 @@ class TopClient:
         except ValueError:
             sound = False
         if not sound:
-            msg = f"expected an address such as `http://127.0.0.1:8083`, was `{url}`"
+            msg = f"expected an address such as `http://127.0.0.1:8083`, was `{redacted(url)}`"
             raise ConfigError(msg, parameter="url")
         self._url = url.rstrip("/")
         self._token = token

@@ -14,6 +14,8 @@ from typing import Any, Final
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run
+from market_data_pipeline.errors import ConfigError
+from market_data_pipeline.orchestration.jobs import checked_key
 from market_data_pipeline.orchestration.runtime import PipelineRuntime
 from market_data_pipeline.orchestration.settings import PipelineRuntimeSettings
 from market_data_pipeline.server.app import create_app
@@ -100,7 +102,7 @@ async def run_served(
             if told is not None:
                 told(served_url(settings, listening))
             with _signals(stop):
-                key = await runtime.start(dag)
+                key = await runtime.start(dag, key=_key_of(dag))
                 watcher = asyncio.get_running_loop().create_task(look())
                 try:
                     return await runtime.wait(key)
@@ -108,6 +110,14 @@ async def run_served(
                     watcher.cancel()
                     with suppress(asyncio.CancelledError):
                         await watcher
+
+
+def _key_of(dag: Dag) -> str:
+    """Return the graph's name, or another one where it cannot stand in an address."""
+    try:
+        return checked_key(dag.name)
+    except ConfigError:
+        return "pipeline"
 
 
 @contextmanager
