@@ -28,6 +28,9 @@ from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.described import ComponentInfo, Setting, describe
 from market_data_pipeline.spec.json_schema import pipeline_schema_text
 from market_data_pipeline.spec.registry import KINDS, Kind
+from market_data_pipeline.telemetry.metric import Metric
+from market_data_pipeline.telemetry.metrics import METRICS
+from market_data_pipeline.telemetry.metrics_0_8 import METRICS_0_8
 
 _DOCS: Final = Path(__file__).parent
 _HELP_WIDTH: Final = 88
@@ -66,6 +69,7 @@ def pages() -> dict[Path, str]:
         found[Path("reference", _file_name(info))] = _component_page(info)
     found[Path("reference", "cli.md")] = _cli_page()
     found[Path("reference", "http-routes.md")] = routes_page(_GENERATED)
+    found[Path("reference", "metrics.md")] = _metrics_page()
     found[Path("reference", "index.md")] = _index_page(infos)
     return found | pictures()
 
@@ -218,6 +222,39 @@ def _help_block(command: click.Command, name: str) -> str:
     return f"```text\n{text}\n```"
 
 
+# Metrics
+
+
+_METRICS_TEXT: Final = (
+    "What `/metrics` exposes, and how to use it, is told in "
+    "[Watch pipelines](../guide/observability.md). Over OpenTelemetry the names have dots: "
+    "`mdp.node.rows_in`."
+)
+_METRICS_0_8_TEXT: Final = (
+    "The same figures, for dashboards that query them. Those of sinks and stores for bars "
+    "(`mdp_sink_...`) are exposed by these sinks themselves."
+)
+
+
+def _metrics_page() -> str:
+    parts = [
+        "# Metrics",
+        _GENERATED,
+        _METRICS_TEXT,
+        _metrics_table(METRICS),
+        "## By the names of version 0.8",
+        _METRICS_0_8_TEXT,
+        _metrics_table(METRICS_0_8),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metrics_table(metrics: Sequence[Metric]) -> str:
+    rows = ["| metric | kind | labels | what it is |", "|---|---|---|---|"]
+    rows += [f"| `{m.exposed}` | {m.kind} | {', '.join(m.labels)} | {m.text} |" for m in metrics]
+    return "\n".join(rows)
+
+
 # The list of it all
 
 
@@ -225,6 +262,7 @@ def _index_page(infos: Sequence[ComponentInfo]) -> str:
     links = (
         "- [Command line](cli.md)\n"
         "- [HTTP routes](http-routes.md)\n"
+        "- [Metrics](metrics.md)\n"
         "- [JSON Schema of the pipeline file](../pipeline.schema.json)\n"
         "- [Errors and exit codes](../concepts/errors.md)"
     )

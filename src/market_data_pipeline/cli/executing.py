@@ -5,21 +5,25 @@ from __future__ import annotations
 __all__ = ("execute", "interruption", "result_dict")
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from market_data_pipeline.cli.metrics_page import serving
+from market_data_pipeline.cli.metrics_page import exporting, serving
 from market_data_pipeline.cli.output import format_time
 from market_data_pipeline.cli.progress import RunWatch, watching
+from market_data_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from market_data_pipeline.dag.checkpoints.settings import Resume
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.dag.results import RunResult
     from market_data_pipeline.dag.runtime import Run
+
+_log: Final = logging.getLogger(__name__)
 
 
 def execute(
@@ -29,12 +33,14 @@ def execute(
     served_at: tuple[str, int] | None = None,
     duration_s: float | None = None,
     resume: Resume | None = None,
+    otel: bool = False,
 ) -> tuple[RunResult, int | None]:
     """Run a graph, showing its progress on a terminal.
 
     Args:
         dag: The graph.
         metrics: Host and port where to serve its metrics meanwhile; None for nowhere.
+        otel: Whether to send its figures by OTLP meanwhile.
         served_at: Where to serve the live page meanwhile; None for nowhere.
         duration_s: Seconds after which its sources are stopped, which is its regular end;
             None to let them end.
@@ -49,14 +55,28 @@ def execute(
     """
     from market_data_pipeline.running import run
 
-    with watching() as watch, serving(watch, metrics):
-        until = _Until(watch, duration_s)
-        if served_at is None:
-            result = run(dag, progress=until, resume=resume, notify=_notify)
-        else:
-            result = _run_served(dag, served_at, until)
+    _log.info("started", extra={"pipeline": dag.name})
+    try:
+        with watching() as watch, serving(watch, metrics), exporting(watch, on=otel):
+            until = _Until(watch, duration_s)
+            if served_at is None:
+                result = run(dag, progress=until, resume=resume, notify=_notify)
+            else:
+                result = _run_served(dag, served_at, until)
+    except PipelineError as err:
+        if _log.hasHandlers():
+            _log.error("failed: %s", err, extra={"pipeline": dag.name})
+        raise
     if until.is_over:
         result = dataclasses.replace(result, interrupted=False)
+    _log.info(
+        "interrupted" if result.interrupted else "finished",
+        extra={
+            "pipeline": dag.name,
+            "rows": result.rows_read,
+            "seconds": round(result.seconds, 3),
+        },
+    )
     return result, watch.covered
 
 

@@ -21,6 +21,7 @@ import click
 from market_data_pipeline.cli.codes import FINE, exit_code_of, kind_of, message_of, problems_of
 from market_data_pipeline.cli.output import print_json
 from market_data_pipeline.errors import PipelineError, nearest
+from market_data_pipeline.redaction import redacted
 
 _COMMANDS: Final = {
     "bars": "Turn files of trades or quotes into bars.",
@@ -115,10 +116,10 @@ class _LazyGroup(click.Group):
 
 def tell(err: BaseException, arguments: Sequence[str]) -> int:
     """Print an error and return the exit code."""
-    message, code = message_of(err), exit_code_of(err)
+    message, code = redacted(message_of(err)), exit_code_of(err)
     debug = "--debug" in arguments or bool(os.environ.get("MDP_DEBUG"))
     if debug:
-        click.echo("".join(traceback.format_exception(err)), err=True, nl=False)
+        click.echo(redacted("".join(traceback.format_exception(err))), err=True, nl=False)
     click.echo(f"error: {message}", err=True)
     if not debug and not isinstance(err, _EXPECTED):
         click.echo("run it again with --debug to see where", err=True)
@@ -155,8 +156,26 @@ def _debug_option() -> click.Option:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(None, "--version", package_name="market-data-pipeline")
-def cli() -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["json", "text"]),
+    envvar="MDP_LOG_FORMAT",
+    show_envvar=True,
+    help="Log to standard error, without secrets.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    envvar="MDP_LOG_LEVEL",
+    show_envvar=True,
+    help="The least that is logged.  [default: info]",
+)
+def cli(log_format: str | None, log_level: str | None) -> None:
     """Turn market-data feeds, live or recorded, into clean bars and events in your store."""
+    if log_format is not None or log_level is not None:
+        from market_data_pipeline.telemetry.logs import configure_logs
+
+        configure_logs(form=log_format or "text", level=log_level or "info")
 
 
 cli.params.append(_debug_option())

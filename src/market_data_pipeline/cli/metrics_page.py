@@ -1,8 +1,8 @@
-"""Serve the metrics of a run for as long as it goes on."""
+"""Serve or send the metrics of a run for as long as it goes on."""
 
 from __future__ import annotations
 
-__all__ = ("TOKEN_VARIABLE", "address", "serving")
+__all__ = ("TOKEN_VARIABLE", "address", "exporting", "serving")
 
 import os
 from collections.abc import Iterator
@@ -54,4 +54,24 @@ def serving(watch: RunWatch, where: tuple[str, int] | None) -> Iterator[None]:
     with observe(watch.runs), serve_metrics(port, host, token=token) as found:
         shown = f"[{host}]" if ":" in host.strip("[]") else host
         click.echo(f"metrics: http://{shown}:{found}/metrics", err=True)
+        yield
+
+
+@contextmanager
+def exporting(watch: RunWatch, *, on: bool) -> Iterator[None]:
+    """Send the metrics of the run that is watched by OTLP while the context lasts.
+
+    Args:
+        watch: What follows the run.
+        on: Whether to send anything.
+
+    Raises:
+        MissingDependencyError: If OpenTelemetry is not installed.
+    """
+    if not on:
+        yield
+        return
+    from market_data_pipeline.telemetry.otel import observe_otel
+
+    with observe_otel(watch.runs):
         yield

@@ -76,6 +76,11 @@ Examples:
     metavar="NODE",
     help="Let a node begin without its state; may be given several times.",
 )
+@click.option(
+    "--otel",
+    is_flag=True,
+    help="Send its figures by OTLP, to where OTEL_EXPORTER_OTLP_ENDPOINT says (extra otel).",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and show the graph; run nothing.")
 @click.option(
     "--serve",
@@ -95,6 +100,7 @@ def command(
     from_checkpoint: int | None,
     rewind: bool,  # noqa: FBT001
     drop_state: tuple[str, ...],
+    otel: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     served_at: tuple[str, int] | None,
     as_json: bool,  # noqa: FBT001
@@ -125,7 +131,12 @@ def command(
         msg = "`--serve` goes on from the newest checkpoint; leave out which one to go on from"
         raise click.UsageError(msg)
     result, covered = execute(
-        dag, metrics=metrics, served_at=served_at, duration_s=duration_s, resume=resume
+        dag,
+        metrics=metrics,
+        served_at=served_at,
+        duration_s=duration_s,
+        resume=resume,
+        otel=otel,
     )
     if as_json:
         print_json({"name": dag.name, **result_dict(result, covered)})

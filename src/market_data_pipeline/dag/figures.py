@@ -149,6 +149,7 @@ class NodeFigures:
     Attributes:
         node: Its name.
         kind: "source", "operator" or "sink".
+        inputs: The nodes it reads.
         state: What it is doing. One that was stopped by the failure of another has ended.
         rows_in: Rows it received; see `Account`.
         rows_out: Rows it sent on its main outputs.
@@ -180,6 +181,7 @@ class NodeFigures:
 
     node: str
     kind: Kind
+    inputs: tuple[str, ...]
     state: NodeState
     rows_in: int
     rows_out: int

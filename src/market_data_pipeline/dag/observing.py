@@ -142,6 +142,7 @@ def _figures(
     return NodeFigures(
         node=node.name,
         kind=node.kind,
+        inputs=tuple(dict.fromkeys(edge.node for edge in node.inputs)),
         state=state,
         rows_in=account.rows_in,
         rows_out=account.rows_out,

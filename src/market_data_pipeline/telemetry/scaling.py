@@ -6,7 +6,8 @@ Three questions, each a number from 0 to 1, each about the last minute:
   that is full in front of an operator counts as far as the operator was not held up by
   what comes after it.
 - **store_saturation**: how busy is the store? What a sink says of itself (`Pressure`), and
-  the share of time in which it waited for a write while we had nothing else to do.
+  the share of time in which it waited for a write, as far as we had nothing else to do or
+  those that feed it had no room in front of it.
 - **pending**: how long would it take to catch up? Rows that wait, divided by the rows that
   are read in a second; or, for a live feed, by how much it is further behind the wall clock
   than at its best. 60 seconds and more count as 1.
@@ -43,7 +44,7 @@ STORE_FREE: Final = 0.5
 STORE_FULL: Final = 0.8
 HINT_MAX: Final = 4.0
 _PENDING_WEIGHT: Final = 2.0
-_WINDOW_S: Final = 60.0
+WINDOW_S: Final = 60.0
 _LIVE_WITHIN_S: Final = 86_400.0
 _LEVELS: Final = {PressureLevel.OK: 0.0, PressureLevel.SOFT: 0.5, PressureLevel.HARD: 1.0}
 
@@ -91,9 +92,14 @@ def hint_of(load: Load) -> float:
 
 
 class ScalingWindow:
-    """Remembers the figures of the last minute, of which rates are made."""
+    """Remembers the figures of the last minute, of which rates are made.
 
-    def __init__(self) -> None:
+    Args:
+        window_s: Over how long a time shares and rates are taken.
+    """
+
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
         self._seen: deque[tuple[float, Mapping[str, NodeFigures]]] = deque()
         self._best_behind_s: dict[str, float] = {}
 
@@ -135,7 +141,7 @@ class ScalingWindow:
         if seen and now_s - seen[-1][0] < 1:
             # Asked again at once, as by two scrapers: the window must not become empty.
             return seen[0]
-        while len(seen) > 1 and now_s - seen[1][0] >= _WINDOW_S:
+        while len(seen) > 1 and now_s - seen[1][0] >= self._window_s:
             seen.popleft()
         seen.append((now_s, nodes))
         return seen[0]
@@ -192,14 +198,28 @@ def _store_saturation(
         max(pressure.saturation, 0.0 if pressure.level is None else _LEVELS[pressure.level])
         for pressure in pressures.values()
     ]
-    # A sink waits for its turn as well as for the store: where operators keep the loop
-    # busy, that much of its waiting is ours.
     seen = [
-        max(node.fill * shares[name].busy, shares[name].busy - busy)
+        _held_up(node, shares, busy) * shares[name].busy
         for name, node in nodes.items()
         if node.kind == "sink"
     ]
     return _clip(max([0.0, *told, *seen]))
+
+
+def _held_up(sink: NodeFigures, shares: Mapping[str, _Share], busy: float) -> float:
+    """Return how much of the time that a sink waits is the store's, 0 to 1.
+
+    A sink waits for its turn as well as for the store, and where operators keep the loop
+    busy that much of its waiting is ours. But where those that feed it have no room in
+    front of it for all of the time in which they do not work, it is the store.
+    """
+    idle = 1 - busy
+    if idle <= 0:
+        return sink.fill
+    blocked = max((shares[name].blocked for name in sink.inputs if name in shares), default=0.0)
+    own = shares[sink.node].busy
+    waits = (own - busy) / own if own > 0 else 0.0
+    return _clip(max(sink.fill, waits, blocked / idle))
 
 
 def _rows_read(before: Mapping[str, NodeFigures], nodes: Mapping[str, NodeFigures]) -> int:

@@ -31,6 +31,7 @@ def figures(name: str, kind: Kind, **known: object) -> NodeFigures:
     idle = NodeFigures(
         node=name,
         kind=kind,
+        inputs=(),
         state="running",
         rows_in=0,
         rows_out=0,
@@ -132,6 +133,40 @@ def test_slow_store_is_told_apart_from_a_busy_engine() -> None:
     assert seen.load.store_saturation == 1.0
     assert seen.load.saturation < 0.1
     assert seen.hint <= 1
+
+
+def test_slow_store_is_seen_though_operators_work_meanwhile() -> None:
+    """A sink that empties its queue at each write hides how full it was; its feeders tell."""
+    window = ScalingWindow()
+    window.look(0.0, _graph(), {})
+    seen = window.look(
+        10.0,
+        _graph(
+            feed={"rows_in": 100, "backlog": 1_000_000},
+            bars={"busy_s": 4.0, "blocked_s": 6.0},
+            store={"busy_s": 9.9, "inputs": ("bars",)},
+        ),
+        {},
+    )
+    assert seen.load.store_saturation > 0.95
+    assert seen.hint <= 1
+
+
+def test_busy_loop_is_not_taken_for_a_slow_store() -> None:
+    """A sink waits for its turn too; where nobody waits for room in front of it, it is us."""
+    window = ScalingWindow()
+    window.look(0.0, _graph(), {})
+    seen = window.look(
+        10.0,
+        _graph(
+            feed={"rows_in": 100, "backlog": 1_000_000, "blocked_s": 9.0},
+            bars={"busy_s": 9.5, "blocked_s": 0.0},
+            store={"busy_s": 9.0, "inputs": ("bars",)},
+        ),
+        {},
+    )
+    assert seen.load.store_saturation == 0.0
+    assert seen.hint > 2
 
 
 def test_what_a_sink_says_of_itself_counts() -> None:
