@@ -247,6 +247,7 @@ def test_example_runs(
     assert module is not None
     assert module.loader is not None
     example = util.module_from_spec(module)
+    monkeypatch.setitem(sys.modules, module.name, example)
     module.loader.exec_module(example)
     example.main()
     assert capsys.readouterr().out.strip()
