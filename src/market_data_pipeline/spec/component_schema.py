@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("component_schema", "nested_sources")
+__all__ = ("component_schema", "nested_source_lists", "nested_sources")
 
 import dataclasses
 import typing
@@ -40,6 +40,16 @@ def nested_sources(cls: type[Any]) -> frozenset[str]:
     )
 
 
+def nested_source_lists(cls: type[Any]) -> frozenset[str]:
+    """Return the settings of a component that are lists of sources, as `of` of `failover`."""
+    hints = typing.get_type_hints(cls)
+    return frozenset(
+        field.name
+        for field in dataclasses.fields(cls)
+        if typing.get_args(hints[field.name]) == (SourceNode, ...)
+    )
+
+
 def component_schema(cls: type[Any]) -> dict[str, Any]:
     """Return the schema of a component's settings; those only Python can give are absent.
 
@@ -52,4 +62,5 @@ def component_schema(cls: type[Any]) -> dict[str, Any]:
     for name in untyped:
         del properties[name]
     properties.update({name: {"type": "object"} for name in nested_sources(cls)})
+    properties.update({name: {"type": "array"} for name in nested_source_lists(cls)})
     return schema

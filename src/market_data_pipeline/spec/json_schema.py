@@ -20,7 +20,11 @@ from market_data_pipeline.dag.graph import (
     input_names,
 )
 from market_data_pipeline.spec import registry
-from market_data_pipeline.spec.component_schema import component_schema, nested_sources
+from market_data_pipeline.spec.component_schema import (
+    component_schema,
+    nested_source_lists,
+    nested_sources,
+)
 from market_data_pipeline.spec.described import (
     ComponentInfo,
     describe_all,
@@ -115,12 +119,15 @@ def _node(info: ComponentInfo) -> tuple[dict[str, Any], dict[str, Any]]:
     elif kind != "source":
         properties["from"] = {"$ref": "#/$defs/inputs"}
     nested = nested_sources(registry.find(kind, name))
+    lists = nested_source_lists(registry.find(kind, name))
     described = {setting.name: setting.description for setting in info.settings}
     for key, value in schema.get("properties", {}).items():
         setting = _renamed(value, kind, name)
         setting.pop("title", None)
         if key in nested:
             setting = {"$ref": "#/$defs/source"}
+        elif key in lists:
+            setting = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/source"}}
         description = {"description": described[key]} if described.get(key) else {}
         properties[key] = description | setting
     required = [kind, *(["from"] if kind != "source" else []), *schema.get("required", [])]

@@ -13,7 +13,7 @@ from market_data_pipeline.dag.graph import Edge, input_names
 from market_data_pipeline.dag.nodes import SinkNode
 from market_data_pipeline.errors import ConfigError, Problem, nearest
 from market_data_pipeline.spec import registry
-from market_data_pipeline.spec.component_schema import nested_sources
+from market_data_pipeline.spec.component_schema import nested_source_lists, nested_sources
 from market_data_pipeline.spec.described import fields_of
 from market_data_pipeline.spec.excerpts import shown
 from market_data_pipeline.spec.registry import KINDS, Kind
@@ -153,7 +153,7 @@ def make_component(
         skip: Keys that are no settings.
     """
     known = fields_of(cls)
-    nested = nested_sources(cls)
+    nested, lists = nested_sources(cls), nested_source_lists(cls)
     settings: dict[str, Any]
     settings, sound = {}, True
     for key, value in entries.items():
@@ -168,6 +168,9 @@ def make_component(
         elif key in nested:
             settings[key] = _nested(key, value, problems)
             sound = sound and settings[key] is not None
+        elif key in lists:
+            settings[key] = _nested_list(key, value, problems)
+            sound = sound and None not in settings[key]
         else:
             settings[key] = value.plain()
     if not sound:
@@ -179,6 +182,15 @@ def make_component(
         place = entries.get(err.parameter or "", node.key or node)
         problems.append(place.problem(str(err)))
         return None
+
+
+def _nested_list(name: str, value: Value, problems: list[Problem]) -> tuple[Any, ...]:
+    """Return the sources that a setting is."""
+    if not isinstance(value.content, list):
+        msg = f"`{name}` must be a list of sources, found {value.kind}"
+        problems.append(value.problem(msg))
+        return (None,)
+    return tuple(_nested(name, item, problems) for item in value.content)
 
 
 def _nested(name: str, value: Value, problems: list[Problem]) -> Any:

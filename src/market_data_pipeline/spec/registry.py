@@ -37,6 +37,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "chaos": ("source.chaos", "ChaosSource"),
             "dead_letters": ("source.dead_letters", "DeadLetterSource"),
             "journal": ("source.journal", "JournalSource"),
+            "failover": ("source.failover", "FailoverSource"),
             "memory": ("source.memory", "MemorySource"),
             "provider": ("adapters.provider_source", "ProviderSource"),
             "replay": ("source.replay", "ReplaySource"),

@@ -103,11 +103,16 @@ def node_to_dict(node: Node) -> dict[str, Any]:
 
 def _rebuilt(component: Any, node: str) -> Any:
     """Return a component as it will be once its settings are read back."""
-    settings: dict[str, Any] = {
-        name: _rebuilt(value, node) if isinstance(value, SourceNode) else _plain(value, node, name)
-        for name, value in settings_of(component).items()
-    }
+    settings = {name: _again(value, node, name) for name, value in settings_of(component).items()}
     return type(component)(**settings)
+
+
+def _again(value: Any, node: str, name: str) -> Any:
+    if isinstance(value, SourceNode):
+        return _rebuilt(value, node)
+    if isinstance(value, tuple) and value and all(isinstance(v, SourceNode) for v in value):
+        return tuple(_rebuilt(member, node) for member in value)
+    return _plain(value, node, name)
 
 
 def _settings(component: Any, node: str) -> dict[str, Any]:
