@@ -141,7 +141,8 @@ def batch_of_objects(
         group: What is to be written together.
     """
     held = np.empty(len(objects), object)
-    held[:] = objects
+    for place, one in enumerate(objects):
+        held[place] = one  # a list of lists would be taken for a table
     columns = {
         "ts_event": np.full(len(objects), time, np.int64),
         "group": np.full(len(objects), group, np.int64),

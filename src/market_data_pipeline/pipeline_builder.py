@@ -159,8 +159,13 @@ class PipelineBuilder:
             if value not in known:
                 msg = f"{name} must be one of: {', '.join(known)}; was `{value}`"
                 raise ConfigurationError(msg, parameter=name)
+        for name in ("batch_size", "sink_queue_max"):
+            number = getattr(spec.overrides, name)
+            if number is not None and number <= 0:
+                msg = f"{name} must be > 0"
+                raise ConfigurationError(msg, parameter=name)
         policy = spec.overrides.drop_policy
-        if policy is not None and policy not in DROP_POLICIES:
+        if policy is not None and policy not in (*DROP_POLICIES, *_SHEDDING.values()):
             msg = f"drop_policy must be one of: {', '.join(DROP_POLICIES)}; was `{policy}`"
             raise ConfigurationError(msg, parameter="drop_policy")
         duration = spec.duration_sec
@@ -245,7 +250,7 @@ class PipelineBuilder:
             max_bytes=self._setting(spec, "max_bytes", _BATCH_BYTES),
             flush_ms=self._setting(spec, "flush_ms", _FLUSH_MS),
             op_queue_max=self._setting(spec, "op_queue_max", _OP_QUEUE),
-            drop_policy=self._setting(spec, "drop_policy", "oldest"),
+            drop_policy=_drop_policy(self._setting(spec, "drop_policy", "oldest")),
         )
 
     def _sink(self, spec: PipelineSpec, ctx: PipelineContext) -> Any:
@@ -381,6 +386,11 @@ def _cfg(config: Any, key: str, fallback: Any = None) -> Any:
 
 def _map_backpressure(v: Any) -> Any:
     return _SHEDDING.get(v, v) if v else "block"
+
+
+def _drop_policy(v: Any) -> Any:
+    # Callers of 0.8 may give the word of a sink.
+    return next((word for word, sink in _SHEDDING.items() if sink == v), v)
 
 
 def _budget(rate: Any, burst: Any) -> Any:

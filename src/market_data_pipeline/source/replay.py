@@ -93,6 +93,8 @@ def _translated(
         # Recordings were played as they happened, and 0 was as fast as can be.
         settings["speed"] = settings.get("speed", 1.0) or "max"
         settings["symbols"] = tuple(settings.get("symbols") or ())
+    if settings.get("symbols", ()) is None:
+        del settings["symbols"]
     budget = settings.get("pacing_budget")
     if isinstance(budget, Budget):
         settings["pacing_budget"] = (budget.max_msgs_per_sec, budget.burst)
