@@ -67,13 +67,13 @@ def market_sources(rows: int, seed: int) -> Mapping[str, SyntheticSource]:
         raise ConfigError(msg, parameter="rows")
     return {
         "trades": SyntheticSource(
-            trades, kind="trades", seed=seed, start=_SESSION_START, rate=250.0, gap=64
+            trades, kind="trades", seed=seed, begin=_SESSION_START, rate=250.0, gap=64
         ),
         "quotes": SyntheticSource(
             rows - trades,
             kind="quotes",
             seed=seed,
-            start=_SESSION_START,
+            begin=_SESSION_START,
             rate=1_250 / 3,
             gap=96,
         ),
