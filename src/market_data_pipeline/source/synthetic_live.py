@@ -98,9 +98,8 @@ class LiveReader:
         await self._pacer.allow(rows)
         clock = self._context.clock
         now_ns = clock.now_ns() // _MICROSECOND * _MICROSECOND
-        now_s = clock.monotonic()
         if self._next_s is not None:
-            self._next_s = max(self._next_s + rows / self._market.rate, now_s - _BEHIND_MAX_S)
+            self._next_s += rows / self._market.rate
         batch = self._made(rows, max(now_ns, self._last_ns))
         self._context.account.rows_in += rows
         return (("out", batch),)
@@ -122,6 +121,7 @@ class LiveReader:
         while now_s < self._next_s:
             await clock.sleep(self._next_s - now_s)
             now_s = clock.monotonic()
+        self._next_s = max(self._next_s, now_s - _BEHIND_MAX_S)
         due = 1 + int((now_s - self._next_s) * rate)
         # A whole burst at once is what the budget is made for, and no more than it.
         most = max(1, int(min(self._market.budget.burst * self._pacer.scale, due)))
