@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Final
 
 from market_data_pipeline.errors import DamagedLogError, OutputError
+from market_data_pipeline.folders import make_durable_folder, sync_folder
 
 _MAGIC: Final = b"MDPL"
 _HEAD: Final = struct.Struct("<4sIIQ")
 _BODY: Final = struct.Struct("<IQ")
 _SUFFIX: Final = ".log"
-_FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 _DIGITS: Final = 20
 
@@ -102,7 +102,7 @@ class SegmentLog(LogReader):
         self._handle = -1
         self._lock = -1
         try:
-            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            make_durable_folder(folder)
             self._lock = _locked(folder)
             self._open_last()
         except OSError as err:
@@ -150,7 +150,7 @@ class SegmentLog(LogReader):
         for path in old:
             path.unlink()
         if old:
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         return len(old)
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ class SegmentLog(LogReader):
         path = self.folder / f"{self._next:0{_DIGITS}d}{_SUFFIX}"
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE)
         self._size = 0
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _roll(self) -> None:
         os.close(self._handle)
@@ -276,14 +276,6 @@ def _write(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _locked(folder: Path) -> int:

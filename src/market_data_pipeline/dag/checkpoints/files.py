@@ -4,26 +4,23 @@ from __future__ import annotations
 
 __all__ = (
     "FILE_MODE",
-    "FOLDER_MODE",
     "FileRecord",
     "HashedFile",
     "make_folder",
     "record_of",
-    "sync_folder",
     "write_durably",
 )
 
 import hashlib
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from market_data_pipeline.failpoints import failpoint
+from market_data_pipeline.folders import FOLDER_MODE, sync_folder
 
-FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -127,17 +124,6 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(FOLDER_MODE, exist_ok=True)
     path.mkdir(FOLDER_MODE, exist_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder to the disk, so that its names are durable."""
-    if sys.platform == "win32":
-        return  # folders cannot be opened there, and names are journaled
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_durably(path: Path, data: bytes, *, name: str | None = None) -> None:

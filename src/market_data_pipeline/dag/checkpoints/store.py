@@ -30,13 +30,13 @@ from market_data_pipeline.dag.checkpoints.files import (
     HashedFile,
     make_folder,
     record_of,
-    sync_folder,
     write_durably,
 )
 from market_data_pipeline.dag.checkpoints.lock import FolderLock
 from market_data_pipeline.dag.checkpoints.manifest import Manifest, Staged, decode, encode
 from market_data_pipeline.errors import CheckpointError
 from market_data_pipeline.failpoints import failpoint
+from market_data_pipeline.folders import make_durable_folder, sync_folder
 
 MANIFEST: Final = "MANIFEST.json"
 _JOB: Final = "JOB.json"
@@ -96,7 +96,7 @@ class Store:
             CheckpointError: If another process has it, or it is not safe to use.
         """
         try:
-            make_folder(self.root)
+            make_durable_folder(self.root)
             _check_owner(self.root)
             self._lock = FolderLock(self.root)
         except OSError as err:
@@ -235,6 +235,8 @@ class Store:
     def publish(self, manifest: Manifest) -> int:
         """Make a checkpoint of what has been written; return the bytes of its manifest."""
         folder = self.folder(manifest.epoch)
+        # Whoever sees the manifest must see all that it names.
+        sync_folder(folder)
         sync_folder(self.root)
         data = encode(manifest)
         write_durably(folder / MANIFEST, data, name="manifest")
