@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ("cli", "main")
 
-import importlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -109,8 +108,9 @@ def schema() -> None:
 @click.option("--port", type=int, default=8083, show_default=True, help="Port to listen on.")
 def api(host: str, port: int) -> None:
     """Serve the HTTP API; an address that others can reach needs MDP_SERVER_TOKEN."""
-    service: Any = importlib.import_module("market_data_pipeline.runners.api")
-    service.main(host, port)
+    from market_data_pipeline.runners.api import main as serve
+
+    serve(host, port)
 
 
 def _run(ctx: click.Context, spec: Any, config: Any) -> None:
