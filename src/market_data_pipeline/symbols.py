@@ -73,6 +73,12 @@ class SymbolTable:
         """
         return self._names[code]
 
+    def texts(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.str_]:
+        """Return the symbols of codes, (n,) text: what is stored in their place."""
+        if len(codes) < len(self._names):
+            return np.array([self._names[code] for code in codes.tolist()], np.str_)
+        return np.array(self._names, np.str_)[codes]
+
     @property
     def names(self) -> list[str]:
         """All symbols in the order of their codes; do not change it."""

@@ -322,7 +322,7 @@ class ActivityBars:
         slots = self._slots.reshape(-1, self._words)
         symbols = self._context.symbols
         codes = np.flatnonzero((slots != self._fresh).any(axis=1)).astype(np.int32)
-        names = np.array([symbols.name(code) for code in codes.tolist()], np.str_)
+        names = symbols.texts(codes)
         scalars = {f"scale.{name}": picked[name].scale for name in ("price", "size")}
         scalars |= {f"has.{name}": int(name in picked) for name in ("side", "missing")}
         bars = Snapshot(

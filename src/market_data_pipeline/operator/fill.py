@@ -162,7 +162,7 @@ class Filling:
 
     def snapshot(self) -> Snapshot:
         """Return the last prices and the time up to which all windows are done."""
-        names = np.array([self._symbols.name(code) for code in self._codes.tolist()], np.str_)
+        names = self._symbols.texts(self._codes)
         return Snapshot(
             key_groups=self._symbols.key_groups(self._codes),
             keyed={"symbol": names, "last": self._last.T.copy()},

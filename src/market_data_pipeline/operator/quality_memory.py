@@ -65,7 +65,7 @@ class QualityMemory:
         if not len(live):
             return Snapshot()
         codes = live[:, self._code].astype(np.int32)
-        names = np.array([self._symbols.name(code) for code in codes.tolist()], np.str_)
+        names = self._symbols.texts(codes)
         keyed = {"symbol": names, "words": live.copy()}
         return Snapshot(self._symbols.key_groups(codes), keyed, self._scalars)
 

@@ -72,7 +72,7 @@ def load_rows(snapshot: Snapshot, name: str, schema: Schema, symbols: SymbolTabl
 
 def _saved(column: Column, field: Field, symbols: SymbolTable) -> npt.NDArray[Any]:
     if field.kind is Kind.SYMBOL:
-        return np.array([symbols.name(code) for code in column.tolist()], np.str_)
+        return symbols.texts(column)
     if field.kind is not Kind.ARROW:
         values: npt.NDArray[Any] = column
         return values

@@ -227,7 +227,7 @@ class WindowRows:
         for field, kept in zip(self._fields, self._key_values, strict=True):
             values = kept[slots]
             if field.kind is Kind.SYMBOL:
-                values = np.array([self._symbols.name(code) for code in values.tolist()], np.str_)
+                values = self._symbols.texts(values)
             elif field.kind is Kind.ARROW:
                 keyed[f"null.{field.name}"] = np.array([v is None for v in values], np.bool_)
                 values = np.array([v or "" for v in values], np.str_)

@@ -105,7 +105,7 @@ def _times(flat: _Array) -> pa.Array:
 
 
 def _bytes(flat: _Array) -> pa.Array:
-    # Arrow ends NumPy's bytes at the first zero; their buffer has them all.
+    # Arrow ends NumPy's texts at the first zero, and takes its time; their buffer has them all.
     width = flat.dtype.itemsize
     return pa.Array.from_buffers(pa.binary(width), len(flat), [None, pa.py_buffer(flat)])
 
@@ -117,7 +117,7 @@ _MAKERS: Final[Mapping[str, Callable[[_Array], pa.Array]]] = {
     "f": _plain,
     "M": _times,
     "m": _times,
-    "U": lambda flat: pa.array(flat, pa.large_string()),
+    "U": _bytes,
     "S": _bytes,
     "O": lambda flat: pa.array(flat.tolist()),
 }
@@ -133,7 +133,7 @@ def _to_numpy(column: pa.Array, told: Mapping[str, Any]) -> _Array:
     if dtype.kind == "O":
         flat: _Array = np.empty(len(column), object)
         flat[:] = column.to_pylist()
-    elif dtype.kind == "S":
+    elif dtype.kind in "SU":
         start, width = column.offset, dtype.itemsize
         flat = np.frombuffer(column.buffers()[1], dtype, len(column), start * width).copy()
     else:
