@@ -24,8 +24,7 @@ class Checkpoint:
     """Make a run go on where it was killed, with each row once in every sink that can.
 
     Attributes:
-        path: A folder that belongs to this pipeline alone, or a URL that fsspec knows, as
-            `s3://bucket/eurusd` (extra `remote`).
+        path: A local folder that belongs to this pipeline alone.
         interval: Time between two checkpoints, of the machine's clock; None for one at the
             end only, and whenever `Run.checkpoint()` is called.
         retain: Checkpoints that are kept to go back to.
@@ -45,6 +44,9 @@ class Checkpoint:
         """
         if not self.path.strip():
             msg = "`path` of `checkpoint` must name a folder, was empty"
+            raise ConfigError(msg, parameter="path")
+        if "://" in self.path:
+            msg = f"`path` of `checkpoint` must be a local folder, was {self.path}"
             raise ConfigError(msg, parameter="path")
         if self.interval is not None and duration_ns(self.interval) <= 0:
             msg = f"`interval` of `checkpoint` must be positive, was {self.interval}"
