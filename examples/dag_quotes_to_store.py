@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import market_data_pipeline as mdp
+from market_data_pipeline.sink.postgres import PostgresSink
 
 KEY = ["symbol", "ts_open"]
 
@@ -21,7 +22,7 @@ KEY = ["symbol", "ts_open"]
 def store(folder: Path) -> Any:
     """Return the sink: the last row of a key stands, so it may be run again."""
     if os.environ.get("DATABASE_URL"):
-        return mdp.PostgresSink(table="mid_bars", key=KEY, mode="upsert")
+        return PostgresSink(table="mid_bars", key=KEY, mode="upsert")
     return mdp.DuckDBSink(folder / "quotes.duckdb", table="mid_bars", key=KEY)
 
 

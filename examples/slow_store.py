@@ -17,6 +17,7 @@ import market_data_pipeline as mdp
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.pressure import Pressure
+from market_data_pipeline.sink.postgres import PostgresSink
 
 _TURN_S = 0.05
 
@@ -114,7 +115,7 @@ class PostgresStore:
     def __init__(self, dsn: str, row_s: float) -> None:
         self._dsn = dsn
         self._row_s = row_s
-        self.sink: Any = mdp.PostgresSink(
+        self.sink: Any = PostgresSink(
             dsn=dsn, table="mdp_example_trades", mode="append", times="bigint"
         )
 
