@@ -6,13 +6,18 @@ __all__ = ("LiveFeed",)
 
 import asyncio
 import json
+import logging
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from market_data_pipeline.clock import Clock
+from market_data_pipeline.redaction import redacted
 from market_data_pipeline.server.figures import Observer
 
 _RETRY_MS: Final = 1_000
+
+_log = logging.getLogger("market_data_pipeline.server")
 
 
 class LiveFeed:
@@ -31,6 +36,7 @@ class LiveFeed:
         self._snapshot = b""
         self._news = asyncio.Event()
         self._closed = False
+        self._failed = False
 
     def look(self) -> dict[str, Any]:
         """Return the figures as they are now."""
@@ -39,8 +45,13 @@ class LiveFeed:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            self._snapshot = _encoded(self._observer.look())
-            self._tell()
+            try:
+                self._snapshot = _encoded(self._observer.look())
+            except Exception as err:  # noqa: BLE001 - what looks on must not end what runs
+                self._complain(err)
+            else:
+                self._failed = False
+                self._tell()
             await self._clock.sleep(self._every_s)
 
     def close(self) -> None:
@@ -57,6 +68,12 @@ class LiveFeed:
             await self._news.wait()
             if not self._closed:
                 yield _event(self._snapshot)
+
+    def _complain(self, err: Exception) -> None:
+        if not self._failed:
+            trace = "".join(traceback.format_exception(err))
+            _log.error("the live figures cannot be read: %s", redacted(trace))
+        self._failed = True
 
     def _tell(self) -> None:
         told, self._news = self._news, asyncio.Event()

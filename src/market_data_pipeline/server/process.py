@@ -7,7 +7,7 @@ __all__ = ("run_served", "serve_until_stopped")
 import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,8 +108,7 @@ async def run_served(
                     return await runtime.wait(key)
                 finally:
                     watcher.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await watcher
+                    await asyncio.wait([watcher])
 
 
 def _key_of(dag: Dag) -> str:

@@ -225,3 +225,26 @@ def test_version_0_8_clients_are_served(monkeypatch: pytest.MonkeyPatch) -> None
         ):
             assert client.post("/pipelines", json={**spec, **wrong}).status_code == 400, wrong
         assert client.post("/pipelines", json={"tenant_id": "a"}).status_code == 422
+
+
+def test_figures_that_cannot_be_read_do_not_end_what_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A mistake in what looks on is logged once; pipelines and other routes go on."""
+
+    def broken() -> Any:
+        msg = "no figures today"
+        raise ArithmeticError(msg)
+
+    with live_server(ServerSettings(port=0, every_s=0.01)) as server, server.client() as client:
+        health = server.runtime.health
+        server.runtime.health = broken  # type: ignore[method-assign]
+        for _ in range(50):
+            assert client.get("/jobs").status_code == 200
+        server.runtime.health = health  # type: ignore[method-assign]
+        assert client.get("/readyz").status_code == 200
+        with client.stream("GET", "/events") as events:
+            lines = (line for line in events.iter_lines() if line.startswith("data:"))
+            assert all(next(lines) for _ in range(3))
+    assert caplog.text.count("no figures today") <= 2
+    assert "cannot be read" in caplog.text
