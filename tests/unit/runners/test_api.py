@@ -19,9 +19,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module as it is at its first import, with a token in the environment."""
     monkeypatch.setenv("MDP_SERVER_TOKEN", TOKEN)
     monkeypatch.setenv("MDP_SERVER_HOSTS", "mdp.example, other.example")
-    vars(api_module).pop("app", None)
+    api_module.__dict__.pop("app", None)
     yield importlib.reload(api_module)
-    vars(api_module).pop("app", None)
+    api_module.__dict__.pop("app", None)
 
 
 async def asked(
@@ -61,7 +61,7 @@ def test_without_a_token_others_are_refused(
 ) -> None:
     """Whatever address a server of one's own listens on, it lets in this machine only."""
     monkeypatch.delenv("MDP_SERVER_TOKEN")
-    vars(api).pop("app", None)
+    api.__dict__.pop("app", None)
     assert asyncio.run(asked(api, "/jobs")).status_code == 200
     assert asyncio.run(asked(api, "/jobs", client="198.51.100.9")).status_code == 403
 
