@@ -58,6 +58,7 @@ __all__ = (
     "PipelineBuilder",
     "PipelineContext",
     "PipelineError",
+    "PostgresSink",
     "PipelineOverrides",
     "PipelineSettings",
     "PipelineSpec",
@@ -70,6 +71,7 @@ __all__ = (
     "Schema",
     "Select",
     "SequenceTracker",
+    "SqliteSink",
     "SimplePipelineConfig",
     "SimplePipelineConfigBuilder",
     "SimplePipelineFactory",
@@ -204,6 +206,8 @@ if TYPE_CHECKING:
     from market_data_pipeline.sink.jsonl import JsonlSink as JsonlSink
     from market_data_pipeline.sink.memory import MemorySink as MemorySink
     from market_data_pipeline.sink.parquet import ParquetSink as ParquetSink
+    from market_data_pipeline.sink.postgres import PostgresSink as PostgresSink
+    from market_data_pipeline.sink.sqlite import SqliteSink as SqliteSink
     from market_data_pipeline.source.chaos import ChaosSource as ChaosSource
     from market_data_pipeline.source.journal import JournalSource as JournalSource
     from market_data_pipeline.source.memory import MemorySource as MemorySource
@@ -306,6 +310,8 @@ _HOMES: Final = {
     "sink.jsonl": ("JsonlSink",),
     "sink.memory": ("MemorySink",),
     "sink.parquet": ("ParquetSink",),
+    "sink.postgres": ("PostgresSink",),
+    "sink.sqlite": ("SqliteSink",),
     "source.chaos": ("ChaosSource",),
     "source.journal": ("JournalSource",),
     "source.memory": ("MemorySource",),

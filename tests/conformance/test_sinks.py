@@ -14,6 +14,7 @@ from market_data_pipeline.sink.duckdb import DuckDBSink
 from market_data_pipeline.sink.jsonl import JsonlSink
 from market_data_pipeline.sink.parquet import ParquetSink
 from market_data_pipeline.sink.postgres import PostgresSink
+from market_data_pipeline.sink.sqlite import SqliteSink
 from market_data_pipeline.testing import check_sink
 from support.postgres import Database
 from support.sink_rows import bars
@@ -53,6 +54,17 @@ def test_duckdb(tmp_path: Path, key: tuple[str, ...], mode: Any) -> None:
 
     check_sink(make, _batches())
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".duckdb"]
+
+
+@pytest.mark.parametrize("key", [(), ("symbol", "ts_open")])
+@pytest.mark.parametrize("mode", ["create", "append"])
+def test_sqlite(tmp_path: Path, key: tuple[str, ...], mode: Any) -> None:
+    """Rows and the ledger's row are one transaction."""
+
+    def make(name: str) -> SqliteSink:
+        return SqliteSink(tmp_path / f"{name}.sqlite", key=key, mode=mode)
+
+    check_sink(make, _batches())
 
 
 @pytest.mark.parametrize("partition", [(), ("date", "symbol")])

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.demo.market import EVERY, Outputs
 from market_data_pipeline.durations import duration_ns
-from market_data_pipeline.sink.duckdb_file import quoted_text
+from market_data_pipeline.sink.sql_names import quoted_text
 from market_data_pipeline.source.synthetic import SyntheticSource
 
 _RANKS: Final = (0, 1, 2, 4, 9, 19, 49)

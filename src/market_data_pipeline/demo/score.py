@@ -14,7 +14,7 @@ import pyarrow as pa
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.demo.market import EVERY, Outputs
 from market_data_pipeline.durations import duration_ns
-from market_data_pipeline.sink.duckdb_file import quoted_text
+from market_data_pipeline.sink.sql_names import quoted_text
 from market_data_pipeline.source.synthetic import SyntheticSource, SyntheticTruth
 
 _TRADE_BARS: Final = """

@@ -19,15 +19,13 @@ from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.errors import ConfigError, OutputError, SchemaError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.arrow_rows import ArrowRows
-from market_data_pipeline.sink.duckdb_epochs import LEDGER, DuckDBEpochs, Mode
+from market_data_pipeline.sink.duckdb_epochs import DuckDBEpochs, Mode
 from market_data_pipeline.sink.duckdb_file import (
     MERGING,
     check_same,
     columns_of,
     duckdb_error,
     opened,
-    quoted_name,
-    quoted_text,
     table_exists,
 )
 from market_data_pipeline.sink.epoch_writer import EpochedWriter
@@ -39,6 +37,8 @@ from market_data_pipeline.sink.publish import (
     is_writable,
     reporting,
 )
+from market_data_pipeline.sink.sql_ledger import LEDGER
+from market_data_pipeline.sink.sql_names import quoted_name, quoted_text
 from market_data_pipeline.sink.writer import ThreadedWriter
 
 

@@ -10,7 +10,7 @@ given up is not used again.
 
 from __future__ import annotations
 
-__all__ = ("LEDGER", "DuckDBEpochs", "Mode")
+__all__ = ("DuckDBEpochs", "Mode")
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,25 +30,17 @@ from market_data_pipeline.sink.duckdb_file import (
     check_same,
     columns_of,
     opened,
-    quoted_name,
     table_exists,
 )
 from market_data_pipeline.sink.keyed import check_key, lasting_rows, revision_column
-from market_data_pipeline.sink.ledger import LedgerLine, enter, has_epoch, mark_of
 from market_data_pipeline.sink.outbox import Spool, read_outbox
 from market_data_pipeline.sink.publish import Draft
+from market_data_pipeline.sink.sql_ledger import LEDGER, SqlLedger
+from market_data_pipeline.sink.sql_names import quoted_name
 from market_data_pipeline.symbols import SymbolTable
 
 Mode: TypeAlias = Literal["create", "append", "replace"]
 
-LEDGER: Final = "mdp_ledger"
-"""The table in which a sink records what it has committed."""
-
-_CREATE_LEDGER: Final = (
-    f"CREATE TABLE IF NOT EXISTS {LEDGER} (job VARCHAR, sink VARCHAR, lineage VARCHAR, "
-    "turn BIGINT, epoch BIGINT)"
-)
-_OF_JOB: Final = "job = ? AND sink = ?"
 _INCOMING: Final = "mdp incoming rows"
 
 
@@ -72,8 +64,7 @@ class DuckDBEpochs:
         self._table = quoted_name(table)
         self._mode: Mode = mode
         self._key = key
-        self._job = job
-        self._who = (job.name, sink)
+        self._ledger = SqlLedger(job, sink, path)
         self._account = account
         self._schema = schema
         self._spool = Spool()
@@ -104,7 +95,7 @@ class DuckDBEpochs:
         draft = Draft(self._path, overwrite=False)
         try:
             with opened(str(draft.temporary)) as database:
-                database.execute(_CREATE_LEDGER)
+                database.execute(SqlLedger.create)
                 self._make_table(database, empty)
                 database.execute("CHECKPOINT")
             draft.publish_file()
@@ -123,7 +114,7 @@ class DuckDBEpochs:
         if not columns_of(database, LEDGER):
             if there and self._mode == "create":
                 raise table_exists(self._path, self._name)
-            database.execute(_CREATE_LEDGER)
+            database.execute(SqlLedger.create)
         if not there:
             self._make_table(database, empty)
             return
@@ -132,28 +123,10 @@ class DuckDBEpochs:
         database.unregister(_INCOMING)
         check_same(self._path, self._name, there, here)
 
-    def _lines(self, database: Any) -> list[LedgerLine]:
-        rows = database.execute(
-            f"SELECT lineage, turn, epoch FROM {LEDGER} WHERE {_OF_JOB}",  # noqa: S608  constant
-            self._who,
-        ).fetchall()
-        return [LedgerLine(*row) for row in rows]
-
     def _enter(self, database: Any) -> None:
-        lines = self._lines(database)
-        entry = enter(lines, self._job, self._path)
+        entry = self._ledger.enter(database)
         if not entry.is_own and self._mode == "create" and self._has_rows(database):
             raise table_exists(self._path, self._name)
-        if entry.is_new:
-            database.execute(
-                f"INSERT INTO {LEDGER} VALUES (?, ?, ?, ?, 0)",  # noqa: S608  constant
-                (*self._who, self._job.lineage, entry.turn),
-            )
-        else:
-            database.execute(
-                f"UPDATE {LEDGER} SET turn = ? WHERE {_OF_JOB} AND lineage = ?",  # noqa: S608
-                (entry.turn, *self._who, self._job.lineage),
-            )
 
     def _has_rows(self, database: Any) -> bool:
         found = database.execute(f"FROM {self._table} LIMIT 1").fetchall()
@@ -179,15 +152,10 @@ class DuckDBEpochs:
         with MERGING, opened(self._path) as database:
             database.execute("BEGIN")
             try:
-                lines = self._lines(database)
-                done = has_epoch(lines, self._job, epoch, self._path)
+                done = self._ledger.has(database, epoch)
                 if not done:
-                    self._put(database, batches, lines, folder)
-                    database.execute(
-                        f"UPDATE {LEDGER} SET epoch = ? "  # noqa: S608  constant
-                        f"WHERE {_OF_JOB} AND lineage = ?",
-                        (epoch, *self._who, self._job.lineage),
-                    )
+                    self._put(database, batches, folder)
+                    self._ledger.record(database, epoch)
                 database.execute("COMMIT")
             except BaseException:
                 with suppress(Exception):  # what led here is raised
@@ -196,14 +164,11 @@ class DuckDBEpochs:
             if not done:
                 database.execute("CHECKPOINT")
 
-    def _put(
-        self, database: Any, batches: Sequence[Batch], lines: Sequence[LedgerLine], folder: Path
-    ) -> None:
+    def _put(self, database: Any, batches: Sequence[Batch], folder: Path) -> None:
         if not batches:
             msg = "what was staged is not there"
             raise OutputError(msg, path=str(folder))
-        own = {self._job.lineage, *self._job.ancestors}
-        if self._mode == "replace" and not any(x.epoch for x in lines if x.lineage in own):
+        if self._mode == "replace" and self._ledger.is_first(database):
             database.execute(f"DELETE FROM {self._table}")  # noqa: S608  quoted
         rows = ArrowRows(batches[0].schema, prices="decimal", timezone=None)
         if not self._key:
@@ -259,7 +224,7 @@ class DuckDBEpochs:
         if not Path(self._path).exists():
             return None
         with MERGING, opened(self._path) as database:
-            return mark_of(self._lines(database)) if columns_of(database, LEDGER) else None
+            return self._ledger.mark(database) if columns_of(database, LEDGER) else None
 
     def finish(self) -> None:
         """Do nothing: all is committed."""

@@ -8,8 +8,6 @@ __all__ = (
     "columns_of",
     "duckdb_error",
     "opened",
-    "quoted_name",
-    "quoted_text",
     "table_exists",
 )
 
@@ -18,32 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError
+from market_data_pipeline.errors import OutputError, OutputExistsError
 from market_data_pipeline.sink.publish import output_error
-
-_NAME_BYTES_MAX: Final = 255
 
 # One instance of DuckDB holds a file open at a time; sinks of one run may share a file.
 MERGING: Final = threading.Lock()
-
-
-def quoted_name(name: str) -> str:
-    """Return a name as an SQL identifier, whatever is in it.
-
-    Raises:
-        ConfigError: If no identifier can be made of it.
-    """
-    if not name or "\0" in name or len(name.encode()) > _NAME_BYTES_MAX:
-        msg = (
-            f"a table name must have 1 to {_NAME_BYTES_MAX} bytes, none of them zero, was {name!r}"
-        )
-        raise ConfigError(msg, parameter="table")
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quoted_text(text: str) -> str:
-    """Return text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def table_exists(path: str, table: str) -> OutputExistsError:

@@ -6,7 +6,7 @@ __all__ = ("Layout", "Part", "PartFiles", "check_partition", "partition_schema")
 
 import errno
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -99,7 +99,7 @@ def check_partition(partition: Sequence[str], schema: Schema) -> None:
 
 def partition_schema(path: Path) -> pa.Schema:
     """Return the columns that are not in a file but in the names of its folders."""
-    metadata = pq.read_schema(path).metadata or {}
+    metadata = pq.read_metadata(path).metadata or {}
     told = json.loads(metadata.get(_TYPES, b"[]"))
     return pa.schema(
         [(name, pa.date32() if kind == "date" else pa.string()) for name, kind in told]
@@ -181,6 +181,8 @@ class PartFiles:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.made.append(path)
             self._open = _PartFile(path, schema, self._schema, self._layout)
+            if partition:
+                self._open.tell({_TYPES: json.dumps(self._types())})
             self._count += 1
         return self._open
 
@@ -218,7 +220,6 @@ class PartFiles:
         order = np.argsort(inverse, kind="stable")
         ends = np.cumsum(np.bincount(inverse, minlength=len(used)))
         kept = table.drop_columns([name for name in names if name in table.column_names])
-        kept = kept.replace_schema_metadata({_TYPES: json.dumps(self._types()).encode()})
         start = 0
         for code, end in zip(used.tolist(), ends.tolist(), strict=True):
             folders: list[str] = []
@@ -299,6 +300,9 @@ class _PartFile:
             column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
             store_schema=any(field.kind is Kind.ARROW for field in schema),
         )
+
+    def tell(self, metadata: Mapping[bytes, str]) -> None:
+        self._writer.add_key_value_metadata(dict(metadata))
 
     def write(self, table: pa.Table) -> None:
         self.rows += table.num_rows

@@ -74,6 +74,7 @@ _BUILT_IN: Final[_Table] = MappingProxyType(
             "memory": ("sink.memory", "MemorySink"),
             "parquet": ("sink.parquet", "ParquetSink"),
             "postgres": ("sink.postgres", "PostgresSink"),
+            "sqlite": ("sink.sqlite", "SqliteSink"),
         },
     }
 )

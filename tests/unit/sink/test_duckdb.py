@@ -12,7 +12,7 @@ import pytest
 from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsError
 from market_data_pipeline.records import BAR
 from market_data_pipeline.sink.duckdb import DuckDBSink
-from market_data_pipeline.sink.duckdb_file import quoted_name, quoted_text
+from market_data_pipeline.sink.sql_names import quoted_name, quoted_text
 from support.sink_rows import bars, context, trades, write
 
 _HOSTILE = [
