@@ -268,9 +268,8 @@ class PartFiles:
 
 
 def _folder(name: str, value: str | None) -> str:
-    text = _NULL if value is None else quote(value, safe="")
-    if value == _NULL:
-        text = "%5F" + _NULL[1:]
+    # The names of folders have one word for none, so empty text reads back as none too.
+    text = quote(value, safe="") if value else _NULL
     return f"{quote(name, safe='')}={text}"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 __all__ = ("SqliteSink",)
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from sqlite3 import Connection
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -92,7 +93,7 @@ class SqliteSink:
                 raise table_exists(str(self.path), self.table)
 
     @contextmanager
-    def _existing(self) -> Iterator[Any]:
+    def _existing(self) -> Iterator[Connection | None]:
         """Give the database if the file is there: opening it would make it."""
         if Path(self.path).exists():
             with opened(str(self.path)) as database:
@@ -133,12 +134,11 @@ class SqliteSink:
         """
         with self._existing() as database:
             types = {} if database is None else columns_of(database, self.table)
-            if not types:
+            if database is None or not types:
                 msg = f"there is no table `{self.table}` in the database"
                 raise OutputError(msg, path=str(self.path))
-            with closing(database.cursor()) as cursor:
-                select = f"SELECT * FROM {quoted_name(self.table)}"  # noqa: S608  quoted
-                rows = cursor.execute(select).fetchall()
+            select = f"SELECT * FROM {quoted_name(self.table)}"  # noqa: S608  quoted
+            rows = database.execute(select).fetchall()
         columns = list(zip(*rows, strict=True)) or [()] * len(types)
         return pa.table(
             {

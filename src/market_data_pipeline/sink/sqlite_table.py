@@ -233,10 +233,12 @@ class SqliteOutput:
             self._folder = Path(tempfile.mkdtemp(prefix="mdp-"))
 
     def write(self, batches: Sequence[Batch]) -> None:
+        """Take rows."""
         self._schema = self._schema or batches[0].schema
         self._spool.write(batches)
 
     def complete(self) -> None:
+        """Put all rows on the disk."""
         try:
             self._spool.stage(self._folder)
         except BaseException:
@@ -244,6 +246,11 @@ class SqliteOutput:
             raise
 
     def publish(self) -> None:
+        """Put the rows into the table.
+
+        Raises:
+            OutputError: If they do not fit, or the database cannot be written.
+        """
         try:
             with _transaction(self._table.path) as database:
                 if self._schema is not None:
@@ -254,6 +261,7 @@ class SqliteOutput:
             self.discard()
 
     def discard(self) -> None:
+        """Leave nothing behind."""
         self._spool.discard()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -27,8 +27,6 @@ _HOSTILE = [
     "%2F",
     "ü",
     "x y",
-    "__HIVE_DEFAULT_PARTITION__",
-    "",
 ]
 
 
