@@ -102,8 +102,9 @@ __all__ = (
     "upstream_create_pipeline",
 )
 
-import importlib
 from typing import TYPE_CHECKING, Any, Final
+
+from market_data_pipeline.lazy import loaded_from
 
 if TYPE_CHECKING:
     from market_data_pipeline.adapters.bars_store import BarsStoreSink as BarsStoreSink
@@ -320,6 +321,7 @@ _HOMES: Final = {
     "symbols": ("SymbolTable",),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+_load: Final = loaded_from(__name__, _HOME_OF)
 
 
 def __getattr__(name: str) -> Any:
@@ -327,12 +329,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("market-data-pipeline")
-    if name in _HOME_OF:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        globals()[name] = value
-        return value
-    msg = f"module `{__name__}` has no attribute `{name}`"
-    raise AttributeError(msg)
+    return _load(name)
 
 
 def __dir__() -> list[str]:

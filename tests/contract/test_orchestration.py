@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from market_data_pipeline.errors import SourceError
+from market_data_pipeline.errors import ConfigurationError, SourceError
 from market_data_pipeline.orchestration import (
     CircuitBreaker,
     PipelineRuntime,
@@ -195,10 +195,19 @@ def test_runtime_settings_are_plain_attributes() -> None:
         enable_rate_coordination=False,
         circuit_breaker_threshold=3,
         circuit_breaker_timeout_sec=30.0,
+        providers={"ibkr": {"capacity": 30}},
     )
+    assert own.providers == {"ibkr": {"capacity": 30}}
     assert own.orchestration_enabled is False
     assert own.max_concurrent_pipelines == 5
     assert own.circuit_breaker_timeout_sec == 30.0
+
+
+def test_setting_of_a_provider_that_is_none_is_refused_by_the_runtime() -> None:
+    """Settings hold what they are given; whoever uses them looks at it."""
+    settings = PipelineRuntimeSettings(providers={"ibkr": {"capacty": 30}})
+    with pytest.raises(ConfigurationError, match="did you mean `capacity`"):
+        PipelineRuntime(settings)
 
 
 def test_runtime_life() -> None:

@@ -19,6 +19,7 @@ from market_data_pipeline.pipeline_builder import (
     PipelineSpec,
     create_pipeline,
 )
+from market_data_pipeline.runners.service import PipelineSpec as ServiceSpec
 
 SCALARS = (
     *("ticks_per_sec", "pacing_max_per_sec", "pacing_burst", "replay_path", "replay_speed"),
@@ -112,6 +113,18 @@ def test_one_spec_has_both_spellings() -> None:
     )
     assert (made.source_type, made.operator_type, made.sink_type) == ("replay", "options", "kafka")
     assert made.rate == 0
+
+
+def test_service_spec_is_the_same_in_its_own_order() -> None:
+    """The service of 0.8 takes the rate as its fifth argument, not the duration."""
+    made = ServiceSpec("acme", "p", "replay", ["SPY"], 50, "x.csv", 3.0, "bars", "kafka", {})
+    assert isinstance(made, PipelineSpec)
+    assert (made.rate, made.duration_sec, made.sink) == (50, 3.0, "kafka")
+    assert (made.source, made.overrides.replay_path) == ("replay", "x.csv")
+    least = ServiceSpec("acme", "p", "synthetic", ["SPY"])
+    assert (least.operator_type, least.sink_type, least.rate) == ("bars", "store", None)
+    assert dataclasses.replace(made, sink="database", operator="options").sink == "database"
+    assert ServiceSpec("acme", "p", source="synthetic", sink="database").sink == "database"
 
 
 # 3.3

@@ -142,6 +142,19 @@ def test_pipeline_runs_from_the_command_line(
     assert [row[0] for row in stored(postgres_database)] == ["A", "B"]
 
 
+def test_rate_of_a_config_counts_where_none_is_said(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The default of `--rate` is no order."""
+    monkeypatch.setenv("DATABASE_URL", postgres_database.dsn)
+    config = tmp_path / "config.yaml"
+    config.write_text("ticks_per_sec: 5\n")
+    line = "run --tenant acme --source synthetic --symbols A --sink database --duration 1.2"
+    shown = invoke(pipelines_cli, *line.split(), "--config", str(config))
+    assert shown.exit_code == 0, shown.output
+    assert 0 < postgres_database.rows("SELECT sum(trade_count) FROM bars")[0][0] < 20
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -47,7 +47,7 @@ def cli() -> None:
 @click.option("--pipeline", default="cli", show_default=True, help="Its name.")
 @click.option("--source", type=click.Choice(SOURCES), required=True, help="Where ticks come from.")
 @click.option("--symbols", default="", metavar="A,B", help="What they are about.")
-@click.option("--rate", type=float, default=100, show_default=True, help="Ticks per second.")
+@click.option("--rate", type=float, show_default="100", help="Ticks per second.")
 @click.option("--replay-path", help="File to replay.")
 @click.option("--operator", type=click.Choice(OPERATORS), default="bars", show_default=True)
 @click.option("--sink", type=click.Choice(SINKS), default="store", show_default=True)
@@ -60,7 +60,7 @@ def run(
     pipeline: str,
     source: str,
     symbols: str,
-    rate: float,
+    rate: float | None,
     replay_path: str | None,
     operator: str,
     sink: str,

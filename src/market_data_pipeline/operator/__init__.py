@@ -14,8 +14,9 @@ __all__ = (
     "StatefulOperator",
 )
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from market_data_pipeline.lazy import loaded_from
 
 if TYPE_CHECKING:
     from market_data_pipeline.operator.base import EventTimePolicy as EventTimePolicy
@@ -29,21 +30,14 @@ if TYPE_CHECKING:
         SecondBarAggregator as SecondBarAggregator,
     )
 
-_HOMES: Final = {
-    "EventTimePolicy": ("base", "EventTimePolicy"),
-    "GreeksPricer": ("greeks", "GreeksPricer"),
-    "Operator": ("base", "ObjectOperator"),
-    "OptionsChainOperator": ("options_door", "OptionsChainOperator"),
-    "SecondBarAggregator": ("second_bars", "SecondBarAggregator"),
-    "StatefulOperator": ("base", "StatefulOperator"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        module, attribute = _HOMES[name]
-        value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-        globals()[name] = value
-        return value
-    msg = f"module `{__name__}` has no attribute `{name}`"
-    raise AttributeError(msg)
+__getattr__: Final = loaded_from(
+    __name__,
+    {
+        "EventTimePolicy": "base",
+        "GreeksPricer": "greeks",
+        "Operator": "base:ObjectOperator",
+        "OptionsChainOperator": "options_door",
+        "SecondBarAggregator": "second_bars",
+        "StatefulOperator": "base",
+    },
+)

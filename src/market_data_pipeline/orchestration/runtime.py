@@ -257,7 +257,7 @@ class PipelineRuntime:
         if not (settings.orchestration_enabled and settings.enable_rate_coordination):
             return None
         coordinator = RateCoordinator(clock=self._clock)
-        for name, provider in settings.providers.items():
+        for name, provider in settings.budgets().items():
             self._register(coordinator, name, provider)
         return coordinator
 

@@ -148,7 +148,7 @@ class PipelineRuntimeSettings:
         enable_rate_coordination: Whether sources draw on the budget of their provider.
         circuit_breaker_threshold: Failures in a row that open a provider's circuit.
         circuit_breaker_timeout_sec: Seconds until an open circuit is tried again.
-        providers: The budget of each provider, by name.
+        providers: The budget of each provider, by name, as it was given; see `budgets`.
         dag: How graphs are run.
     """
 
@@ -164,7 +164,7 @@ class PipelineRuntimeSettings:
         *,
         dag: DagRuntimeSettings | Mapping[str, Any] | None = None,
     ) -> None:
-        """Take what code says.
+        """Take what code says; `providers` is looked at when a runtime is made of it.
 
         Raises:
             ConfigError: If a setting is not one, or out of range.
@@ -175,7 +175,6 @@ class PipelineRuntimeSettings:
             "enable_rate_coordination": enable_rate_coordination,
             "circuit_breaker_threshold": circuit_breaker_threshold,
             "circuit_breaker_timeout_sec": circuit_breaker_timeout_sec,
-            "providers": {} if providers is None else dict(providers),
             "dag": {} if dag is None else dag,
         }
         top = _checked(_Top, given)
@@ -185,7 +184,7 @@ class PipelineRuntimeSettings:
         self.enable_rate_coordination = top.enable_rate_coordination
         self.circuit_breaker_threshold = top.circuit_breaker_threshold
         self.circuit_breaker_timeout_sec = top.circuit_breaker_timeout_sec
-        self.providers: dict[str, ProviderSettings] = dict(top.providers)
+        self.providers: dict[str, Any] = {} if providers is None else dict(providers)
         self.dag = top.dag
 
     @classmethod
@@ -217,6 +216,14 @@ class PipelineRuntimeSettings:
             _merge(tree, name, value)
         top = _checked(_Top, tree)
         return cls(pipeline, **{name: getattr(top, name) for name in _Top.model_fields})
+
+    def budgets(self) -> Mapping[str, ProviderSettings]:
+        """Return `providers`, checked.
+
+        Raises:
+            ConfigError: If a setting is not one, or out of range.
+        """
+        return _checked(_Top, {"providers": self.providers}).providers
 
     def __repr__(self) -> str:
         names = ("pipeline", *_Top.model_fields)
