@@ -62,6 +62,8 @@ class Spool:
         self._writer: Any = None
         self._names = pa.nulls(0, pa.string())
         self._full: list[Any] = []
+        # A stream that failed in the middle of a piece cannot be gone on with.
+        self._is_broken = False
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Take rows.
@@ -81,9 +83,13 @@ class Spool:
             self._write_gathered()
 
     def _write_gathered(self) -> None:
+        if self._is_broken:
+            msg = "rows could not be kept before; let the run go on from its last checkpoint"
+            raise OutputError(msg, path="the outbox")
         if not self._gathered_rows or self._schema is None:
             self._gathered = []
             return
+        self._is_broken = True
         symbols = self._gathered[0].symbols
         if len(symbols) != len(self._names):
             self._names = symbols.arrow_names()
@@ -98,6 +104,7 @@ class Spool:
             arrays = [_array(field, self._gathered, self._names) for field in self._schema]
             self._writer.write_batch(pa.record_batch(arrays, schema=_arrow_schema(self._schema)))
         self._gathered, self._gathered_rows = [], 0
+        self._is_broken = False
 
     def stage(self, folder: Path) -> int:
         """Put what was gathered into a folder and return once it is on the disk.
@@ -113,7 +120,9 @@ class Spool:
         self._write_gathered()
         with reporting(str(folder)):
             if self._writer is not None:
+                self._is_broken = True
                 self._writer.close()
+                self._is_broken = False
                 self._full.append(self._file)
                 self._writer = self._file = None
             for number, file in enumerate(self._full):

@@ -189,7 +189,11 @@ class PartFiles:
     def _finish_part(self, partition: str) -> None:
         part, self._open = self._open, None
         if part is not None:
-            part.close()
+            try:
+                part.close()
+            except BaseException:
+                part.give_up()
+                raise
             self.parts.append(Part(part.path, partition, part.rows, part.path.stat().st_size))
             self.rows_waiting -= part.rows
 
@@ -258,6 +262,10 @@ class PartFiles:
         if at_least_one and not self.parts and self._open is None:
             self._opened("", self._rows.schema)
         self._finish_part("")
+        if self.rows_waiting:
+            # After a failure the writer has let go of them, so another try has fewer rows.
+            msg = f"{self.rows_waiting} rows could not be written before and are not kept"
+            raise OSError(errno.EIO, msg)
 
     def give_up(self) -> None:
         """Forget what is not complete. May be called twice."""
@@ -291,14 +299,18 @@ class _PartFile:
         written = [field for field in schema if field.name in arrow.names]
         differences = [field.name for field in written if field.kind in _NEAR]
         repeats: Any = [field.name for field in written if field.kind not in _NEAR] or False
-        self._writer = pq.ParquetWriter(
-            self._file,
-            arrow,
-            compression=layout.compression,
-            use_dictionary=repeats,
-            column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
-            store_schema=any(field.kind is Kind.ARROW for field in schema),
-        )
+        try:
+            self._writer = pq.ParquetWriter(
+                self._file,
+                arrow,
+                compression=layout.compression,
+                use_dictionary=repeats,
+                column_encoding=dict.fromkeys(differences, "DELTA_BINARY_PACKED") or None,
+                store_schema=any(field.kind is Kind.ARROW for field in schema),
+            )
+        except BaseException:
+            self._file.close()
+            raise
 
     def tell(self, metadata: Mapping[bytes, str]) -> None:
         self._writer.add_key_value_metadata(dict(metadata))
