@@ -142,6 +142,17 @@ def test_pipeline_runs_from_the_command_line(
     assert [row[0] for row in stored(postgres_database)] == ["A", "B"]
 
 
+@pytest.mark.parametrize("command", ["graph", "validate"])
+def test_spec_file_is_drawn_and_checked(ticks: Path, tmp_path: Path, command: str) -> None:
+    """Whatever takes the file of a graph takes a spec file too."""
+    file = spec_file(tmp_path, overrides={"replay_path": str(ticks)})
+    shown = invoke(mdp_cli, command, str(file))
+    assert shown.exit_code == 0, shown.output
+    assert "acme:p" in shown.output or "batcher" in shown.output
+    wrong = spec_file(tmp_path, source="synthetic")
+    assert "synthetic source requires symbols" in invoke(mdp_cli, command, str(wrong)).output
+
+
 def test_rate_of_a_config_counts_where_none_is_said(
     postgres_database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

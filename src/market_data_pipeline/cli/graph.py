@@ -35,16 +35,22 @@ def command(
     overrides: tuple[str, ...],
     overwrite: bool,  # noqa: FBT001
 ) -> None:
-    """Draw the pipeline in FILE.
+    """Draw the pipeline in FILE: a graph, or a spec of version 0.8.
 
-    The inputs it names need not exist.
+    The inputs that a graph names need not exist.
     """
+    from market_data_pipeline.cli.spec_files import pipeline_in
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.errors import OutputExistsError
     from market_data_pipeline.spec.drawing import draw
     from market_data_pipeline.spec.loader import load_file
 
-    dag: Dag = load_file(file, overrides=overrides, check=False)
+    pipeline = None if overrides else pipeline_in(file)
+    dag: Dag
+    if pipeline is None:
+        dag = load_file(file, overrides=overrides, check=False)
+    else:
+        dag = pipeline.dag()
     picture = draw(dag, form or _told_by(output))
     if output is None:
         click.echo(picture, nl=False)

@@ -37,16 +37,22 @@ def command(
     no_inputs: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Check the pipeline in FILE without running it.
+    """Check the pipeline in FILE, a graph or a spec of version 0.8, without running it.
 
     Checks every key and setting, that nodes are connected, that the inputs exist and have
     the columns that are read, and that no output would be replaced by accident.
     """
     from market_data_pipeline.cli.checking import check_outputs
+    from market_data_pipeline.cli.spec_files import pipeline_in
     from market_data_pipeline.dag.graph import Dag
     from market_data_pipeline.spec.loader import load_file
 
-    dag: Dag = load_file(file, overrides=overrides, check=not no_inputs)
+    pipeline = None if overrides else pipeline_in(file)
+    dag: Dag
+    if pipeline is None:
+        dag = load_file(file, overrides=overrides, check=not no_inputs)
+    else:
+        dag = pipeline.dag()
     kinds = [node.kind for node in dag.nodes.values()]
     if not no_inputs:
         check_outputs(dag)

@@ -132,6 +132,20 @@ METRICS_0_8: Final[tuple[Metric, ...]] = (
         of="source",
     ),
     per_node(
+        "pacing_tokens_consumed",
+        "counter",
+        "Tokens that a paced source drew, one for each row.",
+        lambda node: None if node.pacing_waits is None else node.rows_out,
+        of="source",
+    ),
+    per_node(
+        "mdp_source_pacing_blocked",
+        "counter",
+        "How often a paced source had to wait for a token.",
+        lambda node: node.pacing_waits,
+        of="source",
+    ),
+    per_node(
         "mdp_source_items",
         "counter",
         "Rows the source gave.",
