@@ -46,11 +46,9 @@ def command(
     from market_data_pipeline.spec.loader import load_file
 
     pipeline = None if overrides else pipeline_in(file)
-    dag: Dag
-    if pipeline is None:
-        dag = load_file(file, overrides=overrides, check=False)
-    else:
-        dag = pipeline.dag()
+    dag: Dag = (
+        load_file(file, overrides=overrides, check=False) if pipeline is None else pipeline.dag()
+    )
     picture = draw(dag, form or _told_by(output))
     if output is None:
         click.echo(picture, nl=False)

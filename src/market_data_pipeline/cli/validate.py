@@ -48,11 +48,11 @@ def command(
     from market_data_pipeline.spec.loader import load_file
 
     pipeline = None if overrides else pipeline_in(file)
-    dag: Dag
-    if pipeline is None:
-        dag = load_file(file, overrides=overrides, check=not no_inputs)
-    else:
-        dag = pipeline.dag()
+    dag: Dag = (
+        load_file(file, overrides=overrides, check=not no_inputs)
+        if pipeline is None
+        else pipeline.dag()
+    )
     kinds = [node.kind for node in dag.nodes.values()]
     if not no_inputs:
         check_outputs(dag)
