@@ -13,8 +13,8 @@ __all__ = ("LOG", "STAGED", "ParquetEpochs", "committed_files")
 
 import json
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import quote
@@ -71,6 +71,7 @@ class ParquetEpochs:
         self._files: PartFiles | None = None
         self._complete: list[Part] = []
         self._is_clean = False
+        self._broken: OutputError | None = None
 
     def begin(self) -> None:
         """Make the folder where it is not there, and enter the lineage.
@@ -103,7 +104,7 @@ class ParquetEpochs:
         Raises:
             OutputError: If they cannot be written.
         """
-        with reporting(self._place):
+        with self._writing():
             if not self._is_clean:
                 self._clean()
             if self._files is None:
@@ -114,6 +115,26 @@ class ParquetEpochs:
                     batches[0].schema, self._layout, lambda n, _: staged / f"{token}-{n}.tmp"
                 )
             self._files.write(batches)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Take no rows any more once a file could not be written: some of its rows are gone.
+
+        They are not lost, since the next run reads them again from the last checkpoint.
+        """
+        if self._broken is not None:
+            msg = (
+                "a file could not be written before, and nobody knows which of its rows are in "
+                "it; mend what is wrong and run it again, it goes on from its last checkpoint "
+                f"({self._broken})"
+            )
+            raise OutputError(msg, path=self._place) from self._broken
+        try:
+            with reporting(self._place):
+                yield
+        except OutputError as err:
+            self._broken = err
+            raise
 
     def _clean(self) -> None:
         """Delete what processes before this one staged for checkpoints that never were.
@@ -128,9 +149,10 @@ class ParquetEpochs:
         """Complete the files of the epoch, and list them in its folder.
 
         Raises:
-            OutputError: If it cannot be done; what is complete is listed by the next call.
+            OutputError: If it cannot be done. Files that are complete are listed by the next
+                call; if one could not be completed no call will do.
         """
-        with reporting(self._place):
+        with self._writing():
             if self._files is not None:
                 schema = self._files.schema
                 self._files.close()
@@ -139,9 +161,10 @@ class ParquetEpochs:
                 self._complete += self._files.parts
                 self._files, self._schema = None, schema
                 sync(self._folder / STAGED)
+        with reporting(self._place):
             if self._complete:
                 self._list(epoch, folder)
-            self._complete = []
+        self._complete = []
 
     def _list(self, epoch: int, folder: Path) -> None:
         lineage = quote(self._job.lineage, safe="")
