@@ -23,6 +23,7 @@ from market_data_pipeline.source.replay import ReplaySource
 from market_data_pipeline.symbols import SymbolTable
 
 SKEW = 10
+BASE = 1_700_000_000 * 10**9
 SCHEMA = TRADE.only(["ts_event", "ts_recv", "sequence"])
 UNSTAMPED = TRADE.only(["ts_event", "sequence"])
 
@@ -198,3 +199,30 @@ def test_the_rejected_row_is_named(tmp_path: Path) -> None:
     rows = run(dag).to_arrow("bad").to_pylist()
     assert [(row["row"], row["reason"]) for row in rows] == [(2, "malformed"), (3, "future")]
     assert rows[1]["detail"].startswith("`ts_event` is 2124-05-06T10:00:02")
+
+
+def test_a_row_without_a_date_changes_no_bar_and_opens_no_gap(tmp_path: Path) -> None:
+    """A time of 0 is long ago: the row is late, and those around it are as without it."""
+    good = [{"ts_event": BASE + n * 10**8, "sequence": n + 1} for n in range(50)]
+    odd = {"ts_event": 0, "sequence": 26}
+    found = []
+    for name, rows in (("good", good), ("odd", [*good[:25], odd, *good[26:]])):
+        path = tmp_path / f"{name}.csv"
+        lines = [f"{row['ts_event']},A,1,1,{row['sequence']}" for row in rows]
+        path.write_text("\n".join(["ts_event,symbol,price,size,sequence", *lines]))
+        dag = Dag()
+        numbered = dag.source(ReplaySource(str(path)), name="ticks").sequence(name="numbers")
+        numbered.gaps.collect(name="gaps")
+        bars = numbered.bars("1s", name="bars")
+        bars.collect(name="store")
+        bars.late.collect(name="late")
+        found.append(run(dag))
+    plain, other = found
+    assert other.to_arrow("late")["ts_event"].cast("int64").to_pylist() == [0]
+    assert other.to_arrow("gaps").num_rows == plain.to_arrow("gaps").num_rows
+    bars = [
+        table.select(["ts_open", "count"]).to_pylist()
+        for table in (plain.to_arrow("store"), other.to_arrow("store"))
+    ]
+    assert [bar["count"] for bar in bars[0]] == [10] * 5
+    assert [bar["count"] for bar in bars[1]] == [10, 10, 9, 10, 10]

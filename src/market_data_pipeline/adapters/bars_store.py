@@ -205,7 +205,7 @@ class BarsStoreWriter:
         return Pressure(self._account.held, _PENDING_ROWS, self._commit_s)
 
     async def _written(self, records: Sequence[StoreBar]) -> None:
-        backoff = Backoff(0.1, 5.0, seed=0)
+        backoff = Backoff(0.1, 5.0)
         for done in range(1, _TRIES + 1):
             began_s = self._clock.monotonic()
             try:

@@ -106,7 +106,7 @@ class ProviderSource:
             `backoff_max`, or to what the provider asks for.
         backoff_max: The longest delay.
         stable_after: How long a feed must be up for its next failure to count as the first.
-        seed: What the delays follow from.
+        seed: What the delays follow from; None for delays that no other feed has.
         buffer_rows: Rows that may wait.
         close_provider: Whether to enter and close the provider; by default one that is named.
         strict: Fail on the first record that cannot be taken, instead of rejecting it.
@@ -129,7 +129,7 @@ class ProviderSource:
     backoff: Duration = "500ms"
     backoff_max: Duration = "60s"
     stable_after: Duration = "30s"
-    seed: int = 0
+    seed: int | None = None
     buffer_rows: int = Field(default=10_000, ge=1)
     close_provider: bool | None = None
     strict: bool = False

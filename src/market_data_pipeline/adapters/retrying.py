@@ -58,10 +58,11 @@ class Backoff:
     Args:
         first_s: The shortest delay, seconds.
         most_s: The longest.
-        seed: What the jitter follows from.
+        seed: What the jitter follows from; None for one that nobody else has, so that those
+            who failed together do not come back together.
     """
 
-    def __init__(self, first_s: float, most_s: float, *, seed: int) -> None:
+    def __init__(self, first_s: float, most_s: float, *, seed: int | None = None) -> None:
         self._first_s = min(first_s, most_s)
         self._most_s = most_s
         self._last_s = self._first_s

@@ -229,6 +229,17 @@ def test_failures_in_a_row_end_the_run() -> None:
     assert provider.log.count("asked") == 4
 
 
+def test_outage_of_six_hours_is_outlasted_where_that_is_asked_for() -> None:
+    """A venue that is being maintained is asked now and then, and its rows come in the end."""
+    clock, tries = ManualClock(), 900
+    provider = FakeProvider(*[[TransientError()]] * tries, [quote(1)])
+    given = play(provider, context_of(clock), retries=tries)
+    assert rows_of(given) == 1
+    assert clock.now_s > 6 * 3_600
+    assert len(provider.asked) == tries + 1
+    assert max(clock.slept) <= 60
+
+
 def test_flapping_feed_is_no_healthy_feed() -> None:
     """A feed that comes up only to fail at once does not get new tries with each row."""
     provider = FakeProvider([quote(0), TransientError()])

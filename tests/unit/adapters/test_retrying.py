@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from itertools import pairwise
 from types import ModuleType
 
@@ -66,6 +67,14 @@ def test_delays_grow_at_random_up_to_the_longest() -> None:
     assert delays != [Backoff(0.5, 10, seed=8).next_s() for _ in range(50)]
     backoff.reset()
     assert backoff.next_s() <= 1.5
+
+
+def test_those_who_fail_together_do_not_come_back_together() -> None:
+    """Feeds of the same settings that are cut off at once spread over the time of a delay."""
+    feeds = [Backoff(1, 30) for _ in range(300)]
+    back_at = [sum(feed.next_s() for _ in range(8)) for feed in feeds]
+    seconds = Counter(int(at) for at in back_at)
+    assert max(seconds.values()) < 30
 
 
 def test_only_failures_worth_another_try_are_kept() -> None:
