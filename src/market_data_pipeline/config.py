@@ -30,7 +30,8 @@ class PipelineSettings(BaseSettings):
     """One field, one environment variable: `PIPELINE_` and its name, in any case.
 
     What is given in code wins over the environment, and that over the defaults. A 0 counts
-    as given.
+    as given. Those of metrics, traces, the log and the pool are read and checked, but
+    nothing asks for them.
 
     Attributes:
         batch_size: Bars in one write to a sink.

@@ -27,6 +27,7 @@ import pytest
 from click.testing import CliRunner
 
 from market_data_pipeline.cli.main import cli
+from market_data_pipeline.cli.spec_files import pipeline_in
 from market_data_pipeline.errors import SpecError
 from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.loader import load_text
@@ -113,14 +114,14 @@ def run_python(block: Block, module: ModuleType) -> str:
 
 
 def check_pipeline(block: Block, folder: Path) -> None:
-    """Load a pipeline; keep it under the name in its first line, for the commands to come."""
+    """Load a graph or a spec; keep it under the name in its first line, for the commands to come."""
     name = re.match(r"# (\S+\.yaml)\n", block.text)
     if name:
         (folder / name[1]).write_text(block.text, encoding="utf-8")
     if block.mark == "fails":
         with pytest.raises(SpecError):
             load_text(block.text)
-    else:
+    elif name is None or pipeline_in(folder / name[1]) is None:
         load_text(block.text, file=block.place)
 
 
