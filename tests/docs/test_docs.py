@@ -114,7 +114,7 @@ def run_python(block: Block, module: ModuleType) -> str:
 
 
 def check_pipeline(block: Block, folder: Path) -> None:
-    """Load a graph or a spec; keep it under the name in its first line, for the commands to come."""
+    """Load a graph or a spec; keep it under the name in its first line, for commands to come."""
     name = re.match(r"# (\S+\.yaml)\n", block.text)
     if name:
         (folder / name[1]).write_text(block.text, encoding="utf-8")
