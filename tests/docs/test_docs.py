@@ -41,6 +41,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)::(?P<name>\w+)`")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # What a newcomer types in the shell besides `mdp`; looked at, not run.
@@ -181,6 +182,26 @@ def test_links_of_page_lead_somewhere(page: str) -> None:
 def anchors_of(path: Path) -> set[str]:
     headings = HEADING.findall(FENCED.sub("", path.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if TEST.search((REPO / p).read_text("utf-8"))])
+def test_tests_that_page_names_are_there(page: str) -> None:
+    """`tests/FILE.py::NAME` is a test, so what it is said to hold is held by something."""
+    for found in TEST.finditer((REPO / page).read_text(encoding="utf-8")):
+        path = REPO / found["path"]
+        assert path.is_file(), f"{page}: there is no {found['path']}"
+        text = path.read_text(encoding="utf-8")
+        defined = re.search(rf"^(?:async )?def {found['name']}\(", text, re.MULTILINE)
+        assert defined, f"{page}: there is no {found[0]}"
+
+
+def test_failures_of_others_are_all_answered() -> None:
+    """Each line of the table has a test, or says why there is nothing to test."""
+    text = (REPO / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*\|([^|]*)\|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    for number, told in rows:
+        assert TEST.search(told) or told.strip() == "no such part", f"line {number}: {told}"
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
