@@ -116,8 +116,9 @@ def _read(sink: str, folder: Path, name: str, dsn: str) -> list[dict[str, Any]]:
         files = sorted((folder / name).glob("*.parquet"))
         if not files:
             return []
-        found: Any = duckdb.sql(f"FROM read_parquet({[str(f) for f in files]})")
-        table = found.to_arrow_table()
+        with duckdb.connect() as memory:
+            found: Any = memory.sql(f"FROM read_parquet({[str(f) for f in files]})")
+            table = found.to_arrow_table()
     else:
         with duckdb.connect(str(folder / "out.duckdb"), read_only=True) as database:
             table = database.sql(f'FROM "{name}"').to_arrow_table()

@@ -24,6 +24,7 @@ from market_data_pipeline.dag.checkpoints.cuts import (
 from market_data_pipeline.dag.checkpoints.description import describe, hash_of
 from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
 from market_data_pipeline.dag.checkpoints.manifest import Manifest, SinkRecord
+from market_data_pipeline.dag.checkpoints.retention import Retention
 from market_data_pipeline.dag.checkpoints.store import Line, Store
 from market_data_pipeline.dag.endpoints import RunningSink, RunningSource
 from market_data_pipeline.dag.epochs import EpochWriter, FlushedWriter
@@ -109,6 +110,7 @@ class Coordinator:
         self._who = Participants((), (), (), lambda _: 0)
         self._round: _Round | None = None
         self._unlisted: list[tuple[str, int]] = []
+        self._retention = Retention()
         self._asked = asyncio.Event()
         self._asking: list[asyncio.Future[int]] = []
         self._is_stopping = False
@@ -239,6 +241,8 @@ class Coordinator:
         if not self.commits.uncommitted:
             needed = self.commits.needed()
             await in_thread(partial(self._store.prune, needed))
+        kept = await in_thread(self._store.decided)
+        await self._retention.release(kept[0])
         for future in asking:
             if not future.done():
                 future.set_result(current.epoch)
@@ -313,6 +317,7 @@ class Coordinator:
         source.asked.clear()
         if current.failure is None:
             current.cuts[source.node.name] = cut_of_source(source)
+            self._retention.note(current.epoch, [source])
         failpoint("source.cut")
         current.done(source.node.name)
 

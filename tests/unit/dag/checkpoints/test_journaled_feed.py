@@ -1,0 +1,110 @@
+"""A feed that cannot be read twice, through a journal, in a run with checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, ClassVar
+
+import market_data_pipeline as mdp
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
+from market_data_pipeline.dag.component import component
+from market_data_pipeline.dag.nodes import NodeContext, SourceReader
+from market_data_pipeline.dag.runtime import Run
+from market_data_pipeline.records import Schema
+from market_data_pipeline.segment_log import LogReader
+from market_data_pipeline.testing import Pause, ScriptedSource
+from support.epoch_sink import EpochSink
+from support.waiting import until
+
+_SECOND = 10**9
+
+
+def _row(second: int) -> dict[str, Any]:
+    return {"ts_event": second * _SECOND, "symbol": "A", "price": 0, "size": 0}
+
+
+_said: list[Any] = []
+
+
+@component("live")
+class _Live:
+    """A feed that says what it says once: nobody can ask for it again."""
+
+    outputs: ClassVar[tuple[str, ...]] = ("out",)
+    side_outputs: ClassVar[tuple[str, ...]] = ()
+
+    def schema(self) -> Schema | None:
+        return ScriptedSource([_row(1)]).schema()
+
+    async def open(self, context: NodeContext) -> SourceReader:
+        return await ScriptedSource([*_said]).open(context)
+
+
+def _graph(folder: Path, feed: list[Any]) -> tuple[mdp.Dag, EpochSink]:
+    """Return the graph over a feed that says something else each time it is connected."""
+    dag, sink = mdp.Dag("live"), EpochSink(folder / "out.json")
+    _said[:] = feed
+    journal = mdp.JournalSource(_Live(), folder / "journal", segment_bytes=1)
+    dag.source(journal, name="feed").dedupe(key=["symbol", "ts_event"], ttl="1h").sink(
+        sink, name="store"
+    )
+    return dag, sink
+
+
+def _seconds(sink: EpochSink) -> list[int]:
+    return [int(row[0]) // _SECOND for row in sink.rows()]
+
+
+def _checkpoint(folder: Path) -> Checkpoint:
+    return Checkpoint(str(folder / "kept"), interval=None)
+
+
+def test_rows_after_the_last_checkpoint_come_from_the_journal(tmp_path: Path) -> None:
+    """The feed does not say them again; what was accepted before the crash is not lost."""
+
+    async def crash() -> None:
+        dag, _ = _graph(tmp_path, [_row(1), _row(2), _row(3), _row(4), Pause(float("inf"))])
+        run = Run(dag, checkpoint=_checkpoint(tmp_path))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run.run())
+            await until(lambda: run.phase == "running" and run.ledger()["feed"].rows_in >= 2)
+            await run.checkpoint()
+            await until(lambda: run.ledger()["feed"].rows_in >= 4)
+            task.cancel()
+
+    asyncio.run(crash())
+    dag, sink = _graph(tmp_path, [_row(9), _row(10)])
+    assert len(_seconds(sink)) < 4
+    result = mdp.run(dag, checkpoint=_checkpoint(tmp_path))
+    assert _seconds(sink) == [1, 2, 3, 4, 9, 10]
+    assert result.ledger["feed"].rows_in == 6
+
+
+def test_the_journal_keeps_what_the_oldest_checkpoint_needs(tmp_path: Path) -> None:
+    """Older segments go while the run goes on."""
+
+    async def several() -> list[int]:
+        items = [item for n in range(1, 41) for item in (_row(n), Pause(0.0))]
+        dag, _ = _graph(tmp_path, [*items, Pause(float("inf"))])
+        run = Run(dag, checkpoint=_checkpoint(tmp_path))
+        left: list[int] = []
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run.run())
+            for rows in (5, 10, 15, 20, 25, 30):
+                await until(
+                    lambda rows=rows: (
+                        run.phase == "running"  # type: ignore[misc]
+                        and run.ledger()["feed"].rows_in >= rows
+                    )
+                )
+                await run.checkpoint()
+                left.append(LogReader(tmp_path / "journal").first)
+            run.stop()
+            await task
+        return left
+
+    left = asyncio.run(several())
+    # Three checkpoints are kept: up to then the first is the oldest.
+    assert left[0] >= 5
+    assert left[0] == left[1] == left[2] < left[5]
