@@ -9,6 +9,7 @@ __all__ = (
     "SOURCES",
     "PipelineOverrides",
     "PipelineSpec",
+    "is_spec",
     "spec_schema",
 )
 
@@ -229,6 +230,13 @@ class PipelineSpec:
             raise ConfigError(msg, parameter="source")
         values["overrides"] = PipelineOverrides.of(values.get("overrides"))
         return cls(**values)
+
+
+def is_spec(content: object) -> bool:
+    """Tell whether the content of a file is a spec, and not a graph."""
+    if not isinstance(content, Mapping) or "nodes" in content:
+        return False
+    return "tenant_id" in content or "pipeline_id" in content
 
 
 def spec_schema() -> dict[str, Any]:

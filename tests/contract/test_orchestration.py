@@ -181,6 +181,23 @@ def test_router_status_and_close() -> None:
     run(scenario)
 
 
+def test_router_takes_a_plain_status() -> None:
+    """A source may tell its status without being awaited."""
+
+    class Plain(Source):
+        def status(self) -> SourceStatus:  # type: ignore[override]
+            return SourceStatus(connected=True)
+
+    async def scenario() -> None:
+        router = SourceRouter([Plain(1)])
+        async for _ in router.stream():
+            break
+        assert (await router.status()).connected is True
+        await router.close()
+
+    run(scenario)
+
+
 def test_runtime_settings_are_plain_attributes() -> None:
     """Defaults and values of one's own."""
     settings = PipelineRuntimeSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from typing import Any
@@ -275,3 +276,23 @@ def test_secrets_are_not_shown() -> None:
     overrides = api.SimplePipelineConfigBuilder().build(simple(database_url=URL))
     for shown in (simple(database_url=URL), overrides, api.create_pipeline("a", "p")):
         assert "secret" not in repr(shown)
+
+
+@pytest.mark.parametrize(
+    ("package", "names"),
+    [
+        ("source", "SyntheticSource ReplaySource IBKRSource TickSource SourceStatus"),
+        ("operator", "SecondBarAggregator OptionsChainOperator Operator StatefulOperator"),
+        ("batcher", "HybridBatcher"),
+        ("sink", "StoreSink DatabaseSink DatabaseSinkSettings KafkaSink Sink SinkCapabilities"),
+        ("orchestration", "RateCoordinator SourceRegistry SourceRouter PipelineRuntime"),
+    ],
+)
+def test_packages_offer_their_names(package: str, names: str) -> None:
+    """What a part is called can be had from its package; another name is told as such."""
+    found = importlib.import_module(f"market_data_pipeline.{package}")
+    for name in names.split():
+        assert name in found.__all__
+        assert callable(getattr(found, name))
+    with pytest.raises(AttributeError, match="nothing_of_the_sort"):
+        _ = found.nothing_of_the_sort

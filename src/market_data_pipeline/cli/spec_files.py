@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from market_data_pipeline.pipeline import StreamingPipeline
     from market_data_pipeline.pipeline_spec import PipelineSpec
 
-_OWNER = "tenant_id"
-
 
 def pipeline_in(file: Path) -> StreamingPipeline | None:
     """Return the pipeline of a spec file; None if it is a graph, or nothing that can be told.
@@ -27,7 +25,9 @@ def pipeline_in(file: Path) -> StreamingPipeline | None:
         found = _plain(file)
     except (SpecError, MissingInputError, ConfigError):
         return None  # whoever reads graphs says what is wrong with it
-    if not isinstance(found, dict) or "nodes" in found or _OWNER not in found:
+    from market_data_pipeline.pipeline_spec import is_spec
+
+    if not is_spec(found):
         return None
     from market_data_pipeline.pipeline_builder import PipelineBuilder
 

@@ -15,7 +15,7 @@ from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.orchestration.jobs import JobKind, checked_key
 from market_data_pipeline.pipeline_builder import PipelineBuilder
-from market_data_pipeline.pipeline_spec import PipelineSpec
+from market_data_pipeline.pipeline_spec import PipelineSpec, is_spec
 from market_data_pipeline.spec.loader import load_text
 from market_data_pipeline.spec.yaml_text import MAX_BYTES, parse_yaml
 
@@ -96,8 +96,7 @@ def _read(path: Path) -> bytes:
 
 def _of_text(data: str | bytes, file: str, key: str | None, origin: Job, config: Any) -> Plan:
     root = parse_yaml(data, file)
-    found = root.content
-    if isinstance(found, dict) and "nodes" not in found and any(k in found for k in _SPEC_KEYS):
+    if is_spec(root.content):
         return _of_spec(root.plain(), key, origin, config)
     dag = load_text(data, file=file)
     return Plan(key or checked_key(dag.name, of="name"), "dag", dag, origin)
