@@ -6,7 +6,15 @@ of it depends on the run.
 
 from __future__ import annotations
 
-__all__ = ("SCHEMA_KEY", "arrow_schema", "from_arrow", "schema_of", "to_arrow")
+__all__ = (
+    "CODED",
+    "SCHEMA_KEY",
+    "arrow_schema",
+    "arrow_type",
+    "from_arrow",
+    "schema_of",
+    "to_arrow",
+)
 
 import json
 from typing import Final
@@ -22,6 +30,8 @@ SCHEMA_KEY: Final = b"mdp.schema"
 """Where the schema stands in the metadata of Arrow's."""
 _PROGRESS: Final = b"mdp.progress"
 _MARKS: Final = "mdp.watermark"
+CODED: Final = pa.dictionary(pa.int32(), pa.string())
+"""Symbols as codes into their names."""
 _ARROW: Final = {
     Kind.TIME: pa.int64(),
     Kind.SYMBOL: pa.string(),
@@ -33,11 +43,21 @@ _ARROW: Final = {
 }
 
 
-def arrow_schema(schema: Schema) -> pa.Schema:
-    """Return the Arrow schema of rows, from which `schema_of` makes theirs."""
+def arrow_type(field: Field) -> pa.DataType:
+    """Return the Arrow type of a column."""
+    return field.arrow if field.kind is Kind.ARROW else _ARROW[field.kind]
+
+
+def arrow_schema(schema: Schema, *, coded: bool = False) -> pa.Schema:
+    """Return the Arrow schema of rows, from which `schema_of` makes theirs.
+
+    Args:
+        schema: The columns.
+        coded: True if symbols are dictionaries, for whoever writes many batches.
+    """
     fields = [
-        pa.field(field.name, field.arrow if field.kind is Kind.ARROW else _ARROW[field.kind])
-        for field in schema
+        pa.field(f.name, CODED if coded and f.kind is Kind.SYMBOL else arrow_type(f))
+        for f in schema
     ]
     told = {
         "name": schema.name,
@@ -60,7 +80,9 @@ def schema_of(found: pa.Schema) -> Schema:
         for place, (word, scale) in enumerate(told["fields"]):
             field, kind = found.field(place), Kind(word)
             if isinstance(field.type, pa.BaseExtensionType) or (
-                kind is not Kind.ARROW and field.type != _ARROW[kind]
+                kind is not Kind.ARROW
+                and field.type != _ARROW[kind]
+                and not (kind is Kind.SYMBOL and field.type == CODED)
             ):
                 msg = f"the column `{field.name}` is of a type that rows do not have"
                 raise ValueError(msg)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 __all__ = ("Spool", "read_file", "read_outbox", "schema_of_file")
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,8 @@ from typing import Any, Final, final
 import numpy as np
 import pyarrow as pa
 
-from market_data_pipeline.batch import Batch, Column
+from market_data_pipeline import wire
+from market_data_pipeline.batch import Batch
 from market_data_pipeline.errors import OutputError
 from market_data_pipeline.records import Field, Kind, Schema
 from market_data_pipeline.sink.arrow_rows import check_columns
@@ -33,16 +33,6 @@ _MEMORY_BYTES: Final = 32 * 1024 * 1024
 """What is gathered in memory before the rest of an epoch goes to a temporary file."""
 _GATHERED_ROWS: Final = 16_384
 _GATHERED_BATCHES: Final = 64
-_SCHEMA: Final = b"mdp.schema"
-_ARROW: Final = {
-    Kind.TIME: pa.int64(),
-    Kind.SYMBOL: pa.dictionary(pa.int32(), pa.string()),
-    Kind.FIXED: pa.int64(),
-    Kind.INT: pa.int64(),
-    Kind.CHAR: pa.uint8(),
-    Kind.FLOAT: pa.float64(),
-    Kind.BOOL: pa.bool_(),
-}
 
 
 @final
@@ -98,11 +88,13 @@ class Spool:
                 self._file = SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115  until staged
                 self._writer = pa.ipc.new_stream(
                     pa.PythonFile(self._file, "w"),
-                    _arrow_schema(self._schema),
+                    wire.arrow_schema(self._schema, coded=True),
                     options=pa.ipc.IpcWriteOptions(compression="lz4", emit_dictionary_deltas=True),
                 )
             arrays = [_array(field, self._gathered, self._names) for field in self._schema]
-            self._writer.write_batch(pa.record_batch(arrays, schema=_arrow_schema(self._schema)))
+            self._writer.write_batch(
+                pa.record_batch(arrays, schema=wire.arrow_schema(self._schema, coded=True))
+            )
         self._gathered, self._gathered_rows = [], 0
         self._is_broken = False
 
@@ -179,7 +171,7 @@ def schema_of_file(path: Path) -> Schema:
     """
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-            return _schema_of(reader.schema)
+            return wire.schema_of(reader.schema)
     except (OSError, pa.ArrowInvalid, ValueError, KeyError) as err:
         msg = f"what was staged cannot be read back: {err}"
         raise OutputError(msg, path=str(path)) from err
@@ -193,35 +185,12 @@ def read_file(path: Path, symbols: SymbolTable) -> Iterator[Batch]:
     """
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-            schema = _schema_of(reader.schema)
+            schema = wire.schema_of(reader.schema)
             for record_batch in reader:
-                yield _batch(schema, record_batch, symbols)
+                yield wire.from_arrow(record_batch, symbols, schema)
     except (OSError, pa.ArrowInvalid, ValueError, KeyError) as err:
         msg = f"what was staged cannot be read back: {err}"
         raise OutputError(msg, path=str(path)) from err
-
-
-def _arrow_schema(schema: Schema) -> pa.Schema:
-    fields = [
-        pa.field(field.name, field.arrow if field.kind is Kind.ARROW else _ARROW[field.kind])
-        for field in schema
-    ]
-    told = {
-        "name": schema.name,
-        "time": schema.time,
-        "conflatable": schema.conflatable,
-        "fields": [[field.kind.value, field.scale] for field in schema],
-    }
-    return pa.schema(fields, metadata={_SCHEMA: json.dumps(told).encode()})
-
-
-def _schema_of(arrow: pa.Schema) -> Schema:
-    told = json.loads(arrow.metadata[_SCHEMA])
-    fields = []
-    for field, (word, scale) in zip(arrow, told["fields"], strict=True):
-        kind = Kind(word)
-        fields.append(Field(field.name, kind, scale, field.type if kind is Kind.ARROW else None))
-    return Schema(told["name"], tuple(fields), told["time"], told["conflatable"])
 
 
 def _array(field: Field, batches: Sequence[Batch], names: pa.Array) -> pa.Array:
@@ -231,16 +200,4 @@ def _array(field: Field, batches: Sequence[Batch], names: pa.Array) -> pa.Array:
     values = np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
     if field.kind is Kind.SYMBOL:
         return pa.DictionaryArray.from_arrays(pa.array(values, pa.int32()), names)
-    return pa.array(values, _ARROW[field.kind])
-
-
-def _batch(schema: Schema, rows: pa.RecordBatch, symbols: SymbolTable) -> Batch:
-    columns: dict[str, Column] = {}
-    for field, array in zip(schema, rows.columns, strict=True):
-        if field.kind is Kind.ARROW:
-            columns[field.name] = array
-        elif field.kind is Kind.SYMBOL:
-            columns[field.name] = symbols.encode_arrow(array)
-        else:
-            columns[field.name] = array.to_numpy(zero_copy_only=False)
-    return Batch.from_columns(schema, columns, symbols)
+    return pa.array(values, wire.arrow_type(field))
