@@ -52,7 +52,12 @@ class Job:
         speed: Seconds of event time in a second.
         interval: Time between two checkpoints.
         dsn: For a database server, where it is.
+
+    Attributes:
+        module: What is run as `mdp`.
     """
+
+    module = "market_data_pipeline"
 
     def __init__(
         self,
@@ -77,7 +82,7 @@ class Job:
         self, environment: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
     ) -> subprocess.Popen[str]:
         """Start a run."""
-        command = [sys.executable, "-m", "market_data_pipeline", "run", "pipeline.yaml", "--json"]
+        command = [sys.executable, "-m", self.module, "run", "pipeline.yaml", "--json"]
         return subprocess.Popen(
             [*command, *arguments],
             cwd=self.folder,

@@ -76,6 +76,64 @@ def test_a_window_closes_after_a_restart_without_another_row(tmp_path: Path) -> 
     assert second.ledger()["ticks"].rows_in == 2
 
 
+@pytest.mark.parametrize("source_kind", ["scripted", "memory"])
+def test_a_row_is_as_late_after_a_restart_as_before(source_kind: str, tmp_path: Path) -> None:
+    """The watermark is in the checkpoint, and is not worked out anew from the rows to come."""
+    items = [row(100), row(200), row(1), row(201), row(2)]
+    script = gated(items, out_of_order="1s")
+    table = pa.Table.from_pylist(
+        [{**item, "ts_event": item["ts_event"] + _START} for item in items]
+    )
+    memory = MemorySource(table, out_of_order="1s", batch_rows=1)
+    late, bars = EpochSink(tmp_path / "late.json"), EpochSink(tmp_path / "bars.json")
+    dag = mdp.Dag("job")
+    ticks = dag.source(script if source_kind == "scripted" else memory, name="ticks")
+    made = ticks.bars("1s", name="bars")
+    made.sink(bars, name="store")
+    made.late.sink(late, name="late")
+    run = Run(dag, checkpoint=kept(tmp_path))
+
+    async def come_so_far() -> None:
+        if source_kind == "scripted":
+            await script.let(4)
+        else:
+            await until(lambda: run.ledger()["ticks"].rows_in >= 1)
+        await run.checkpoint()
+
+    asyncio.run(during(run, come_so_far, kill=True))
+    script.gate.closed = False
+    asyncio.run(Run(dag, checkpoint=kept(tmp_path)).run())
+    assert len(late.rows()) == 2
+    assert len(bars.rows()) == 3
+
+
+def test_an_input_that_is_silent_after_a_restart_holds_nothing_up(tmp_path: Path) -> None:
+    """How far it had come is in the checkpoint; a merge does not wait to hear it again."""
+    near = gated([row(5), row(50)], out_of_order="1s")
+    far = gated([row(100, "B"), row(101, "B")], out_of_order="1s")
+    sink = EpochSink(tmp_path / "out.json")
+    dag = mdp.Dag("job")
+    both = dag.source(near, name="near").union(dag.source(far, name="far"), name="both")
+    both.bars("1s", name="bars").sink(sink, name="store")
+    first = Run(dag, checkpoint=kept(tmp_path))
+
+    async def come_so_far() -> None:
+        await near.let(2)
+        await far.let(2)
+        await first.checkpoint()
+
+    asyncio.run(during(first, come_so_far, kill=True))
+    second = Run(dag, checkpoint=kept(tmp_path))
+
+    async def hear_one() -> None:
+        await near.let(2)
+        await second.checkpoint()
+        await until(lambda: (told := second.checkpoints()) is not None and not told.uncommitted)
+        assert len(sink.rows()) == 1, "the window at 5 s waits for the silent input"
+
+    asyncio.run(during(second, hear_one, kill=True))
+
+
 @pytest.mark.parametrize("checkpoint_at", range(5))
 @pytest.mark.parametrize("operator", ["filter", "dedupe", "bars"])
 def test_the_first_rows_are_no_special_ones(
