@@ -49,15 +49,11 @@ def _graphs(folder: Path) -> None:
         restarts.test_graphs_that_die_give_what_others_give(seed, own)
 
 
-def _dedupe(folder: Path) -> None:
-    restarts.test_every_operator_goes_on_where_it_was("dedupe by symbol", folder)
-
-
 _RESTARTS: Final[Mapping[str, Callable[[Path], None]]] = {
     "watermark_not_restored": (
         restored.test_an_input_that_is_silent_after_a_restart_holds_nothing_up
     ),
-    "keys_not_saved": _dedupe,
+    "keys_not_saved": restored.test_a_second_copy_is_one_after_a_restart_too,
     "position_of_the_checkpoint_before": _graphs,
 }
 _LATER: Final = ("commit.begun@14",)

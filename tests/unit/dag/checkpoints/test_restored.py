@@ -167,6 +167,18 @@ def test_the_first_rows_are_no_special_ones(
     assert min(sink.epochs()) >= 1
 
 
+def test_a_second_copy_is_one_after_a_restart_too(tmp_path: Path) -> None:
+    """The key of a row that was let through is in the checkpoint."""
+    source = gated([row(1), row(1), row(2)], out_of_order="0s")
+    sink = EpochSink(tmp_path / "out.json")
+    dag = mdp.Dag("job")
+    dag.source(source, name="ticks").dedupe(key=["ts_event"], ttl="1h").sink(sink, name="store")
+    asyncio.run(during(Run(dag, checkpoint=kept(tmp_path)), lambda: source.let(2)))
+    source.gate.closed = False
+    asyncio.run(Run(dag, checkpoint=kept(tmp_path)).run())
+    assert len(sink.rows()) == 2
+
+
 def test_states_are_empty_once_their_time_is_over(tmp_path: Path) -> None:
     """Restored windows go when the watermark passes them, like all others."""
     quiet = Status("quiet", 10_000 * _SECOND)
