@@ -37,8 +37,17 @@ setup: $(VENV)/.developing ## Make the environment for developing
 demo: $(VENV)/.installed ## Run a synthetic market through a whole pipeline, offline
 	$(BIN)/mdp demo
 
+# Tests that kill processes, or watch one, mostly wait: they run beside the others. Kernels are
+# compiled before, so that not both compile them.
+PROCESSES := tests/crash tests/soak
 test: $(VENV)/.developing ## Run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m market_data_pipeline.kernels
+	@log=$$(mktemp); code=0; \
+	$(BIN)/python -m pytest -q $(PROCESSES) >$$log 2>&1 & lane=$$!; \
+	trap "kill $$lane 2>/dev/null || true" INT TERM; \
+	$(BIN)/python -m pytest -q $(PROCESSES:%=--ignore=%) || code=$$?; \
+	wait $$lane || code=$$?; \
+	cat $$log; rm -f $$log; exit $$code
 
 test-all: $(VENV)/.developing ## Run the tests, properties on 20,000 examples each
 	MDP_EXAMPLES=20000 $(BIN)/python -m pytest -q --timeout 3600
