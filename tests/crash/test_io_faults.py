@@ -41,10 +41,16 @@ def disturbed(job: Job, library: Path, at: int, kind: str, *, onward: bool) -> i
     )
 
 
-@pytest.mark.parametrize("sink", ["parquet", "duckdb", "sqlite"])
 @pytest.mark.parametrize(
-    ("kind", "onward"),
-    [("kill", False), (str(errno.EIO), False), (str(errno.ENOSPC), True), ("short", False)],
+    ("sink", "kind", "onward"),
+    [
+        ("parquet", str(errno.EIO), False),
+        ("parquet", "kill", False),
+        ("duckdb", "kill", False),
+        ("duckdb", str(errno.ENOSPC), True),
+        ("sqlite", str(errno.EIO), True),
+        ("sqlite", "short", False),
+    ],
 )
 def test_a_fault_at_a_call(
     make_job: MakeJob, io_faults: Path, tmp_path: Path, sink: str, kind: str, onward: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ("Finding", "command", "examine")
 
 import importlib
+import importlib.util
 import os
 import platform
 import re
@@ -21,7 +22,12 @@ from market_data_pipeline.cli.codes import FAILED
 from market_data_pipeline.cli.output import format_bytes, print_json
 
 _DISTRIBUTION: Final = "market-data-pipeline"
-_IMPORTS: Final = {"PyYAML": "yaml"}
+_IMPORTS: Final = {
+    "PyYAML": "yaml",
+    "opentelemetry-sdk": "opentelemetry.sdk",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter.otlp.proto.http",
+}
+"""The modules of packages whose names do not tell them."""
 _KERNELS: Final = Path(__file__).parents[1] / "kernels"
 _MEMORY_BYTES_MIN: Final = 1 << 30
 _DISK_BYTES_MIN: Final = 1 << 30
@@ -82,13 +88,19 @@ def _packages() -> list[Finding]:
     except metadata.PackageNotFoundError:
         return [Finding(_DISTRIBUTION, "bad", f"not installed; `pip install {_DISTRIBUTION}`")]
     findings = [Finding(_DISTRIBUTION, "ok", own.version)]
-    findings += [_package(requirement) for requirement in own.requires or []]
+    # Two extras may need the same package.
+    wanted = {_name(requirement): requirement for requirement in reversed(own.requires or [])}
+    findings += [_package(requirement) for requirement in reversed(wanted.values())]
     return findings
 
 
-def _package(requirement: str) -> Finding:
+def _name(requirement: str) -> str:
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
-    name = found.group() if found else requirement
+    return found.group() if found else requirement
+
+
+def _package(requirement: str) -> Finding:
+    name = _name(requirement)
     of_extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", requirement)
     needed = of_extra is None and "sys_platform" not in requirement
     try:
@@ -104,7 +116,10 @@ def _package(requirement: str) -> Finding:
         state: Literal["note", "bad"] = "bad" if needed else "note"
         return Finding(name, state, f"{version}: {least.group(1)} or newer is needed")
     try:
-        importlib.import_module(_IMPORTS.get(name, name))
+        if importlib.util.find_spec(_IMPORTS.get(name, name.replace("-", "_"))) is None:
+            return Finding(name, "bad" if needed else "note", f"{version}, but not to be found")
+        if needed:
+            importlib.import_module(_IMPORTS.get(name, name.replace("-", "_")))
     except ImportError as err:
         return Finding(name, "bad" if needed else "note", f"{version}, but broken: {err}")
     return Finding(name, "ok", version)
