@@ -101,8 +101,8 @@ def _read(sink: str, folder: Path, name: str, dsn: str) -> list[dict[str, Any]]:
         from psycopg.rows import dict_row
         from psycopg.sql import SQL, Identifier
 
-        with psycopg.connect(dsn, row_factory=dict_row) as connection:
-            return connection.execute(SQL("SELECT * FROM {}").format(Identifier(name))).fetchall()
+        with psycopg.connect(dsn) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(SQL("SELECT * FROM {}").format(Identifier(name))).fetchall()
     if sink == "sqlite":
         import sqlite3
 

@@ -156,9 +156,9 @@ def test_provider_follows_a_coordinator_by_its_feedback_events() -> None:
         rows = 0
         seconds = 0.0
 
-        async def write(self, rows: Sequence[Any]) -> None:
-            await asyncio.sleep(self.seconds * len(rows))
-            self.rows += len(rows)
+        async def write(self, batch: Sequence[Any]) -> None:
+            await asyncio.sleep(self.seconds * len(batch))
+            self.rows += len(batch)
 
     store = Store()
     events = 0

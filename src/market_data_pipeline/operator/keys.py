@@ -69,7 +69,7 @@ class ExactKey:
     def saved(self, halves: Halves, symbols: SymbolTable) -> Halves:
         """Return keys as they are saved: names in the place of symbol codes."""
         saved: list[Any] = [
-            symbols.texts(half) if symbolic else half
+            symbols.texts(half.astype(np.int32, copy=False)) if symbolic else half
             for half, symbolic in zip(halves, self._symbolic, strict=True)
         ]
         return saved[0], saved[1]

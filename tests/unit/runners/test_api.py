@@ -6,6 +6,7 @@ import asyncio
 import importlib
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
@@ -19,9 +20,11 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module as it is at its first import, with a token in the environment."""
     monkeypatch.setenv("MDP_SERVER_TOKEN", TOKEN)
     monkeypatch.setenv("MDP_SERVER_HOSTS", "mdp.example, other.example")
-    api_module.__dict__.pop("app", None)
+    module: Any = api_module
+    names = module.__dict__
+    names.pop("app", None)
     yield importlib.reload(api_module)
-    api_module.__dict__.pop("app", None)
+    names.pop("app", None)
 
 
 async def asked(

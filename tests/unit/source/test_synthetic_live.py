@@ -84,8 +84,8 @@ def test_provider_that_is_throttled_gives_less() -> None:
         reader: Any = await Source(["A"], provider="venue", ticks_per_sec=100).open(
             NodeContext("ticks", clock=clock)
         )
-        is_throttled = isinstance(reader, ThrottledReader)
-        assert is_throttled
+        throttled: object = reader
+        assert isinstance(throttled, ThrottledReader)
         assert reader.provider == "venue"
         reader.throttle(0)
         async with asyncio.TaskGroup() as group:
