@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import itertools
 import shutil
 import subprocess
 import sys
@@ -35,14 +36,14 @@ class Lane:
     def __init__(self, folder: Path, server: postgres.PostgresServer | None) -> None:
         self._folder = folder
         self._server = server
-        self._made = 0
+        self._numbers = itertools.count()
 
     @contextlib.contextmanager
     def job(self, sink: str, world: World, speed: float) -> Iterator[Job]:
         """Make a job; check it at the end."""
-        self._made += 1
+        number = next(self._numbers)  # in one step: lanes have several threads
         dsn = self._server.database().dsn if sink == "postgres" and self._server else ""
-        job = Job(self._folder / f"{sink}-{self._made}", sink, world, speed=speed, dsn=dsn)
+        job = Job(self._folder / f"{sink}-{number}", sink, world, speed=speed, dsn=dsn)
         yield job
         job.finish() if not job.story.overhead_s else None
         check(job)
