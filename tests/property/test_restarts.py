@@ -169,11 +169,7 @@ def _scripted(batches: Sequence[Batch]) -> ScriptedSource:
     return ScriptedSource(items, out_of_order="15ns", row_schema=batches[0].schema)
 
 
-# One record of this one depends on how rows are cut, with or without a restart.
-_UNSTEADY = {"sequence over the feed"}
-
-
-@pytest.mark.parametrize("name", [name for name in OPERATORS if name not in _UNSTEADY])
+@pytest.mark.parametrize("name", OPERATORS)
 def test_every_operator_goes_on_where_it_was(name: str, tmp_path: Path) -> None:
     """A checkpoint on the disk holds all that any operator must remember."""
     batches = random_batches(1)
@@ -197,9 +193,4 @@ def test_every_operator_goes_on_where_it_was(name: str, tmp_path: Path) -> None:
     expected = rows_of(sinks)
     dag, sinks = graph(tmp_path / "killed")
     live_and_die(lambda _: run_of(dag, tmp_path / "killed"), chance, turns=1_000)
-    found = rows_of(sinks)
-    if name.startswith("sequence"):
-        # When a gap is told depends on how rows come in batches; which rows pass does not.
-        found.pop("gaps")
-        expected.pop("gaps")
-    assert found == expected
+    assert rows_of(sinks) == expected

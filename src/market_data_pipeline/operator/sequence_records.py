@@ -58,7 +58,7 @@ def gap_batch(
     Args:
         batch: The rows that told of the gaps.
         schema: The columns of a record.
-        records: (n, 9) int64 as the kernel writes them, at ascending rows.
+        records: (n, 9) int64 as the kernel writes them, at ascending rows; they are copied.
         kinds: The words for the kinds.
     """
     rows = np.ascontiguousarray(records[:, 0])
@@ -73,7 +73,8 @@ def gap_batch(
             )
     columns["kind"] = pa.array(words, pa.string())
     for place, field in enumerate(_TOLD[1:], start=2):
-        columns[field.name] = np.ascontiguousarray(records[:, place])
+        # A copy, also of one record: the kernel writes the next ones over these.
+        columns[field.name] = records[:, place].copy()
     progress = batch.progress
     if progress is not None:
         marks = progress.watermarks(times)[rows]

@@ -132,10 +132,10 @@ class _Run:
         self._schemas: tuple[Schema | None, Schema | None] = (None, None)
         self._operator: Any = None
         self._state = None if stopped is None else stopped.snapshot()
-        self.rows: Rows = {}
+        self.given: list[tuple[str, Batch]] = []
         self.account = Account("checked")
         if stopped is not None:
-            self.rows, self.account = stopped.rows, stopped.account
+            self.given, self.account = stopped.given, stopped.account
             self.account.held = 0  # what was held is in the state; who restores it counts it
 
     def _build(self, symbols: SymbolTable) -> Any:
@@ -173,7 +173,11 @@ class _Run:
         if self.account.unaccounted or self.account.held:
             msg = f"rows are missing, or held at the end: {self.account}"
             raise AssertionError(msg)
-        return self.rows
+        # Looked at only now: what was given must not change with what came after it.
+        rows: Rows = {}
+        for port, batch in self.given:
+            rows.setdefault(port, []).extend(rows_of(batch))
+        return rows
 
     def _take(self, outputs: Outputs) -> None:
         for port, batch in outputs:
@@ -182,7 +186,7 @@ class _Run:
                 raise AssertionError(msg)
             if port not in self._component.side_outputs:
                 self.account.rows_out += len(batch)
-            self.rows.setdefault(port, []).extend(rows_of(batch))
+            self.given.append((port, batch))
 
 
 class _JoinRun(_Run):
