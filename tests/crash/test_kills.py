@@ -50,6 +50,16 @@ def test_a_kill_at_every_named_place(make_job: MakeJob, place: str) -> None:
     assert not job.story.failures
 
 
+@pytest.mark.parametrize("sink", SINKS)
+def test_a_kill_before_the_job_is_known(make_job: MakeJob, sink: str) -> None:
+    """What the first run has made by then is in the way of nobody."""
+    job = make_job(sink, World.make(5, **_SMALL))
+    job.run(environment={"MDP_FAILPOINT": "recovery.committed"})
+    assert job.story.kills == 1
+    job.finish()
+    check(job)
+
+
 def test_a_second_instance_is_kept_out(make_job: MakeJob) -> None:
     """One that sleeps may wake up and write, so nobody takes its place while it lives."""
     job = make_job("duckdb", World.make(4, **_SMALL), speed=5)

@@ -65,7 +65,10 @@ def soak(folder: Path, seconds: int, rate: float) -> Verdict:
         AssertionError: If it failed, or lost a row.
     """
     command = [sys.executable, "-m", "soak.process", str(folder), str(seconds), str(rate)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+    tests = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(filter(None, (tests, os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     end = lines.pop()

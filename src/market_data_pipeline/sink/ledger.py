@@ -37,8 +37,8 @@ class Entry:
     Attributes:
         turn: Its turn from now on.
         is_new: True if it has no line yet.
-        is_own: True if what is in the sink is the job's own: of this lineage, or of one
-            that it branched off from.
+        is_own: True if what is in the sink is the job's own: of this lineage, of one that
+            it branched off from, or of runs that were killed before they committed anything.
     """
 
     turn: int
@@ -59,7 +59,9 @@ def enter(lines: Sequence[LedgerLine], job: Job, place: str) -> Entry:
     """
     highest = max((line.turn for line in lines), default=0)
     known = {line.lineage: line for line in lines}
-    is_own = not known.keys().isdisjoint({job.lineage, *job.ancestors})
+    # One that was killed early has made the table, and left no checkpoint to know it by.
+    is_unused = bool(lines) and not any(line.epoch for line in lines)
+    is_own = is_unused or not known.keys().isdisjoint({job.lineage, *job.ancestors})
     mine = known.get(job.lineage)
     if mine is None:
         return Entry(highest + 1, is_new=True, is_own=is_own)

@@ -13,18 +13,19 @@ from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run
 from market_data_pipeline.testing import Pause, ScriptedSource
+from support.crashes import HastyClock
 from support.epoch_sink import EpochSink, Row
 from support.waiting import until
 
 _SECOND = 10**9
 
 
-def ticks(count: int, *, pause_at: int | None = None) -> list[Any]:
+def ticks(count: int, *, pause_at: int | None = None, pause_s: float = float("inf")) -> list[Any]:
     """Return trades of two symbols, some twice and some late; others run between them."""
     items: list[Any] = []
     for i in range(count):
         if i == pause_at:
-            items.append(Pause(float("inf")))
+            items.append(Pause(pause_s))
         at = i * _SECOND // 3 - (2 * _SECOND if i % 11 == 5 else 0)
         row = {"ts_event": at, "symbol": "AB"[i % 2], "price": i % 7 + 1, "size": 1}
         items += [row, row, Pause(0.0)] if i % 5 == 0 else [row, Pause(0.0)]
@@ -44,7 +45,8 @@ def bars(items: list[Any], path: Path) -> tuple[mdp.Dag, EpochSink]:
 def straight(items: list[Any], path: Path) -> list[Row]:
     """Return the rows of a run that nothing interrupts."""
     dag, sink = bars(items, path / "straight.json")
-    mdp.run(dag, checkpoint=Checkpoint(str(path / "straight"), interval=None))
+    settings = Checkpoint(str(path / "straight"), interval=None)
+    asyncio.run(Run(dag, checkpoint=settings, clock=HastyClock()).run())
     return sink.rows()
 
 
@@ -64,7 +66,8 @@ async def crash_after(run: Run, rows: int, *, checkpoint_at: int) -> None:
 
 def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     """After a crash the next run gives exactly the rows that an uninterrupted one gives."""
-    items = ticks(90)
+    # However long the checkpoint takes, the first run waits before it comes to the end.
+    items = ticks(90, pause_at=70, pause_s=600)
     expected = straight(items, tmp_path)
     settings = Checkpoint(str(tmp_path / "kept"), interval=None)
     dag, sink = bars(items, tmp_path / "out.json")
@@ -72,7 +75,7 @@ def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     assert 0 < len(sink.rows()) < len(expected)
 
     told: list[str] = []
-    run = Run(dag, checkpoint=settings, notify=told.append)
+    run = Run(dag, checkpoint=settings, notify=told.append, clock=HastyClock())
     result = asyncio.run(run.run())
 
     assert sorted(sink.rows()) == sorted(expected)
