@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Column, Progress
@@ -182,7 +182,15 @@ def test_bars_are_those_of_what_is_left_of_the_trades(
     assert account.held == 0
 
 
+CANCELLED_BEFORE_ANOTHER_GOES_ON = [
+    Row(0, "B", 0, 0, 0, "N"),
+    Row(0, "B", 0, 0, 0, "C"),
+    Row(10, "A", 0, 0, 2, "N"),
+]
+
+
 @given(rows_of.filter(len), cuts, st.integers(0, 20), st.integers(0, 40), modes, st.booleans())
+@example(CANCELLED_BEFORE_ANOTHER_GOES_ON, [], 0, 0, "upsert", False)
 def test_bars_with_corrections_are_a_sound_operator(
     rows: list[Row], at: list[int], bound: int, lateness: int, mode: Mode, text: bool
 ) -> None:

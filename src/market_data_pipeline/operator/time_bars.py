@@ -135,6 +135,7 @@ class TimeBars:
             begin = at + 1
         if begin < len(batch):
             outputs += self._take_and_log(batch.slice(begin, len(batch)), windows, log)
+        outputs += self.advance(batch.watermark)
         log.forget(windows.edge)
         return outputs
 
@@ -155,7 +156,10 @@ class TimeBars:
         self, row: Batch, windows: TumblingWindows, log: TradeLog, *, cancels: bool
     ) -> list[tuple[str, Batch]]:
         """Cancel or replace one trade."""
-        outputs = list(self.advance(row.watermark))
+        # By its own watermark, which rows that were taken out behind it do not raise.
+        progress = row.progress
+        mark = row.watermark if progress is None else int(progress.watermarks(row.times)[0])
+        outputs = list(self.advance(mark))
         account = self._context.account
         code = int(row.columns["symbol"][0])
         trade_id = row.columns["trade_id"][0]
