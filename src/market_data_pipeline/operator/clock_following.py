@@ -163,7 +163,8 @@ class ClockSkewOperator:
                 column.take(pa.array(rows)) if isinstance(column, pa.Array) else column[rows]
             )
         for place, name in enumerate(schema.names[1 + len(self._by) :], start=1):
-            columns[name] = np.ascontiguousarray(records[:, place])
+            # A copy, also of one record: the kernel writes the next ones over these.
+            columns[name] = records[:, place].copy()
         progress = batch.progress
         if progress is not None:
             marks = progress.watermarks(batch.times)[rows]
