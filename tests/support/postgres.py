@@ -26,6 +26,7 @@ from typing import Any, Final, Literal
 from support.services import require
 
 _STOP_S: Final = 30
+_DELETE_S: Final = 180  # many databases, on a disk that others use too
 _SUPERUSER: Final = "keeper"
 _PLAIN: Final = "loader"
 # Whoever started it may be killed: the end of its input tells the guardian.
@@ -212,7 +213,7 @@ class PostgresServer:
         """Stop the server, whatever state it is in, and delete its folder."""
         if self._guardian.stdin is not None:
             self._guardian.stdin.close()
-        self._guardian.wait(_STOP_S)
+        self._guardian.wait(_DELETE_S)
 
 
 def _user() -> str | None:
