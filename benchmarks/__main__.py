@@ -15,11 +15,12 @@ from benchmarks.measures import MEASURES, MILLION, Measure
 from benchmarks.pairs import measure
 from benchmarks.processes import GaveUp
 from benchmarks.report import show, write
+from benchmarks.restoring import restoring
 from benchmarks.ticks import TickSet
 
 _QUICK_ROWS = 100_000
 _LARGE_ROWS = 100 * MILLION
-_OTHERS = ("latency", "memory", "starting")
+_OTHERS = ("latency", "memory", "restoring", "starting")
 
 
 def _options() -> argparse.Namespace:
@@ -103,6 +104,9 @@ def main() -> int:
         if wanted("memory") and options.rows_max >= 10 * MILLION and not options.quick:
             counts = (10, 100) if options.rows_max >= 100 * MILLION else (1, 10)
             take(single.memory(say, *counts))
+        if wanted("restoring"):
+            times = 1 if options.quick else 3
+            take(restoring(times, say, quick=options.quick))
         if wanted("starting"):
             take(single.starting(2 if options.quick else 10, say))
     except GaveUp as err:

@@ -10,6 +10,8 @@ from benchmarks.kinds import KINDS, Kind
 from benchmarks.ticks import TickSet
 
 MILLION = 1_000_000
+LAPS = 120
+"""How often ticks are read where a run must take seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Measure:
         peers: The others.
         sizes: What it is asked on.
         rounds: How often each pair runs.
+        laps: How often a run reads the rows.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Measure:
     peers: tuple[Peer, ...]
     sizes: tuple[TickSet, ...]
     rounds: int = 5
+    laps: int = 1
 
 
 def sizes(*millions: int) -> tuple[TickSet, ...]:
@@ -118,6 +122,14 @@ MEASURES = (
         ),
         sizes(1, 10),
         rounds=3,
+    ),
+    Measure(
+        "checkpoints",
+        f"The same ticks read {LAPS} times, into a folder of Parquet files",
+        Peer("ours, a checkpoint each second", "checkpoints", "each_second"),
+        (Peer("ours, no checkpoints", "checkpoints", "without", target=0.95),),
+        (TickSet(10 * MILLION, 100),),
+        laps=LAPS,
     ),
     Measure(
         "asof_join",

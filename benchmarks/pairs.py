@@ -64,8 +64,14 @@ def measure(what: Measure, ticks: TickSet, rounds: int, say: Say) -> dict[str, A
         "title": what.title,
         "rows": ticks.rows,
         "symbols": ticks.symbols,
-        "peers": [_summary(what.ours, mine, runs), *rows],
+        "peers": [_at_rates(row, what.laps) for row in (_summary(what.ours, mine, runs), *rows)],
     }
+
+
+def _at_rates(row: dict[str, Any], laps: int) -> dict[str, Any]:
+    if "rows_per_second" in row:
+        row["rows_per_second"] *= laps
+    return row
 
 
 def _was_measured(what: Measure, given: TickSet, ticks: TickSet) -> bool:

@@ -104,7 +104,21 @@ def _commands(found: dict[str, Any]) -> Table:
     return Table(found["title"], ("command", "seconds", "aim"), tuple(rows))
 
 
-_TABLES = {"latency": _latencies, "memory": _peaks, "starting": _commands}
+def _restored(found: dict[str, Any]) -> Table:
+    target, seconds = found["target"], found["seconds"]
+    aim = ""
+    if target is not None:
+        aim = f"< {target:.0f} s: {'reached' if seconds['median'] < target else 'missed'}"
+    row = (f"{found['keys']:,}", f"{found['bytes'] / 2**20:,.0f} MiB", _seconds(seconds), aim)
+    return Table(found["title"], ("keys", "checkpoint", "seconds", "aim"), (row,))
+
+
+_TABLES = {
+    "latency": _latencies,
+    "memory": _peaks,
+    "restoring": _restored,
+    "starting": _commands,
+}
 
 
 def _rate(rows_per_second: float) -> str:
