@@ -5,8 +5,8 @@ from __future__ import annotations
 __all__ = ("TopView",)
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,11 +15,14 @@ from rich.text import Text
 from market_data_pipeline.cli.output import format_time
 from market_data_pipeline.spec.node_labels import clip
 
+_WORDS: Final = frozenset({"node", "kind", "state"})
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _SPARK: Final = 40
 _NAME: Final = 32
-_WIDE: Final = 110
-_NARROW: Final = frozenset({"kind", "in", "busy"})
+_NAME_LEAST: Final = 12
+_GAP: Final = 2
+_DROPPED: Final = ("in", "busy", "kind", "in/s", "rejected", "out", "queue", "lag", "late")
+"""What a narrow terminal does without, in this order."""
 _COLOURS: Final = {
     "running": "green",
     "starting": "yellow",
@@ -53,6 +56,8 @@ class TopView:
     def shown(self, figures: Mapping[str, Any], width: int) -> RenderableType:
         """Return one look at a server, for a terminal of so many columns."""
         parts: list[RenderableType] = [_head(figures)]
+        lines = {job["key"]: [_cells(node) for node in job["nodes"]] for job in figures["jobs"]}
+        widths = _fitting([line for of_job in lines.values() for line in of_job], width)
         for job in figures["jobs"]:
             past = self._past.setdefault(job["key"], deque(maxlen=_SPARK))
             past.append(job["rates"]["in"])
@@ -60,7 +65,7 @@ class TopView:
             if job["error"]:
                 parts.append(Text(clip(job["error"], 400), style="red"))
             if job["nodes"]:
-                parts.append(_nodes(job["nodes"], width))
+                parts.append(_nodes(lines[job["key"]], widths))
         if not figures["jobs"]:
             parts += ["", Text("nothing runs")]
         return Group(*parts)
@@ -87,33 +92,50 @@ def _job(job: Mapping[str, Any], past: deque[float]) -> Text:
     return line
 
 
-def _nodes(nodes: list[Mapping[str, Any]], width: int) -> Table:
-    dropped = _NARROW if width < _WIDE else frozenset()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    names = [name for name in _COLUMNS if name not in dropped]
-    for place, name in enumerate(_COLUMNS):
-        if name in names:
-            table.add_column(name, justify="left" if place < 3 else "right", no_wrap=True)
-    for node in nodes:
-        reasons = node["reasons"]
-        late, rejected = reasons.get("late", 0), reasons.get("rejected", 0)
-        pressure = (node["pressure"] or {}).get("level")
-        cells: tuple[Text | str, ...] = (
-            Text(clip(node["name"], _NAME)),
-            Text(clip(f"{node['kind']} {node['type']}", 28), style="dim"),
-            Text(node["state"], style=_COLOURS.get(node["state"], "")),
-            _short(node["in_rate"]),
-            _short(node["out_rate"]),
-            _short(node["in"]),
-            _short(node["out"]),
-            Text(_short(late), style="yellow" if late else "dim"),
-            Text(_short(rejected), style="red" if rejected else "dim"),
-            _seconds(node["lag_s"]),
-            Text(_share(node["fill"]), style=_level(node["fill"], pressure)),
-            _share(node["busy"]),
-        )
-        kept = [cell for name, cell in zip(_COLUMNS, cells, strict=True) if name in names]
-        table.add_row(*kept)
+def _cells(node: Mapping[str, Any]) -> dict[str, Text]:
+    """Return what is told of a node, by column."""
+    reasons = node["reasons"]
+    late, rejected = reasons.get("late", 0), reasons.get("rejected", 0)
+    pressure = (node["pressure"] or {}).get("level")
+    return {
+        "node": Text(clip(node["name"], _NAME)),
+        "kind": Text(clip(f"{node['kind']} {node['type']}", 28), style="dim"),
+        "state": Text(node["state"], style=_COLOURS.get(node["state"], "")),
+        "in/s": Text(_short(node["in_rate"])),
+        "out/s": Text(_short(node["out_rate"])),
+        "in": Text(_short(node["in"])),
+        "out": Text(_short(node["out"])),
+        "late": Text(_short(late), style="yellow" if late else "dim"),
+        "rejected": Text(_short(rejected), style="red" if rejected else "dim"),
+        "lag": Text(_seconds(node["lag_s"])),
+        "queue": Text(_share(node["fill"]), style=_level(node["fill"], pressure)),
+        "busy": Text(_share(node["busy"])),
+    }
+
+
+def _fitting(lines: Sequence[Mapping[str, Text]], width: int) -> dict[str, int]:
+    """Return the columns there is room for, and how wide each is; long names give way first."""
+    widths = {
+        name: max([len(name), *(line[name].cell_len for line in lines)]) for name in _COLUMNS
+    }
+    longest = widths["node"]
+    widths["node"] = min(longest, _NAME_LEAST)
+    dropped = iter(_DROPPED)
+    while (room := width - sum(widths.values()) - _GAP * (len(widths) - 1)) < 0:
+        name = next(dropped, None)
+        if name is None:
+            return widths
+        del widths[name]
+    return {**widths, "node": min(longest, widths["node"] + room)}
+
+
+def _nodes(lines: Sequence[Mapping[str, Text]], widths: Mapping[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for name, wide in widths.items():
+        justify: Literal["left", "right"] = "left" if name in _WORDS else "right"
+        table.add_column(name, justify=justify, no_wrap=True, width=wide)
+    for line in lines:
+        table.add_row(*(line[name] for name in widths))
     return table
 
 
