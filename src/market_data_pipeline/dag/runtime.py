@@ -302,7 +302,8 @@ class Run:
                 await self._stay(self._session)
         except BaseException as err:
             self._phase = "failed"
-            self._failure = err if isinstance(err, NodeError) else None
+            if isinstance(err, NodeError):
+                self._failure = err
             await self._abort(err)
             await self._close(err)
             raise
@@ -339,7 +340,13 @@ class Run:
         for node in self.dag.order():
             known = self._session is not None and self._session.is_known(node.name)
             if isinstance(node.component, SinkNode) and not known:
-                node.component.check()
+                try:
+                    node.component.check()
+                except Exception as err:
+                    # It is raised as it is: nothing ran. The figures are to name the node.
+                    self._failure = NodeError(node.name, err)
+                    self._failure.__cause__ = err
+                    raise
         await self._open()
         if self._session is not None:
             for source in self._sources:

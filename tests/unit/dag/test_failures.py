@@ -17,7 +17,7 @@ from market_data_pipeline.dag.messages import Idle
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run, run_dag
-from market_data_pipeline.errors import LedgerError, NodeError
+from market_data_pipeline.errors import LedgerError, NodeError, OutputError
 from market_data_pipeline.flow import Dag
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.operator.stateless import Stateless
@@ -98,9 +98,12 @@ class FaultySink:
 
     log: Any
     opens: bool = True
+    may_be_written: bool = True
 
     def check(self) -> None:
-        pass
+        if not self.may_be_written:
+            msg = "`rows` is there already"
+            raise OutputError(msg)
 
     async def open(self, context: NodeContext, schema: Schema | None) -> FaultyWriter:
         if not self.opens:
@@ -171,6 +174,20 @@ def test_sources_and_sinks_are_let_go_when_a_later_node_does_not_open() -> None:
     with pytest.raises(NodeError, match="node `two` failed: OSError: no such table"):
         run(dag)
     assert log == ["aborted", "source closed"]
+
+
+def test_a_sink_that_may_not_be_written_is_the_node_that_failed() -> None:
+    """The error is the sink's own, as nothing ran yet; who looks at the run is told which."""
+    dag = Dag()
+    dag.source(ScriptedSource([[1]], [])).sink(FaultySink([], may_be_written=False), name="store")
+    started = Run(dag)
+    with pytest.raises(OutputError, match="`rows` is there already"):
+        asyncio.run(started.run())
+    told = {name: (seen.state, seen.error) for name, seen in started.nodes().items()}
+    assert told == {
+        "scripted": ("ended", None),
+        "store": ("failed", "`rows` is there already"),
+    }
 
 
 def test_a_source_that_does_not_close_hides_nothing_and_keeps_no_other_open() -> None:
