@@ -122,13 +122,14 @@ def test_page_survives_the_restart_of_the_server(chromium: Any) -> None:
             page.locator("#name", has_text="after").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_fits_a_phone(chromium: Any, server: LiveServer, scheme: str) -> None:
-    """Nothing makes the page scroll sideways at 375 pixels, nor a long name."""
+@pytest.mark.parametrize(("wide", "scheme"), [(375, "light"), (375, "dark"), (320, "light")])
+def test_page_fits_a_phone(chromium: Any, server: LiveServer, wide: int, scheme: str) -> None:
+    """Nothing makes the page scroll sideways at this many pixels, nor a long name."""
     start_flowing(server)
     long = "x" * 120
     server.call(lambda runtime: runtime.start(load_text(FLOWING), key=long))
-    with watched_page(chromium, color_scheme=scheme, **PHONE) as watched:
+    phone = {**PHONE, "viewport": {"width": wide, "height": 812}}
+    with watched_page(chromium, color_scheme=scheme, **phone) as watched:
         page = watched.page
         for key in ("flowing", long):
             page.goto(f"{server.url}/#{key}")
@@ -136,7 +137,7 @@ def test_page_fits_a_phone(chromium: Any, server: LiveServer, scheme: str) -> No
             page.locator(".node").first.tap()
             page.locator("#detail dt").first.wait_for()
             width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= 375
+            assert width <= wide
             for box in page.locator("main button:visible").all():
                 assert box.bounding_box()["height"] >= 40
         assert watched.complaints == []
