@@ -84,6 +84,21 @@ def test_serve_runs_a_file_and_drains_when_told_to_stop(
     assert (tmp_path / "bars.jsonl").stat().st_size > 0
 
 
+def test_serve_says_that_a_pipeline_failed(tmp_path: Path) -> None:
+    """One line on standard error, though nobody asked for a log; the others go on."""
+    bad = LIVE.replace("live", "bad").replace("bars.jsonl", "no/x.jsonl")
+    (tmp_path / "bad.yaml").write_text(bad)
+    with started(tmp_path, "serve", "--port", "0", "live.yaml", "bad.yaml") as (address, process):
+        states: dict[str, str] = {}
+        while states.get("bad") != "failed":
+            states = {job["key"]: job["state"] for job in asked(address, "/jobs")}
+        code, _, err = ended(process, signal.SIGTERM)
+    assert code == 0, err
+    [line] = [line for line in err.splitlines() if "failed" in line]
+    assert "ERROR" in line
+    assert "pipeline=bad" in line
+
+
 def test_serve_starts_nothing_if_a_file_is_wrong(
     tmp_path: Path, mdp: Callable[[str], Any]
 ) -> None:

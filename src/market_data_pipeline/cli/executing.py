@@ -55,7 +55,9 @@ def execute(
     """
     from market_data_pipeline.running import run
 
-    _log.info("started", extra={"pipeline": dag.name})
+    is_told = served_at is None  # else by the runtime that serves it
+    if is_told:
+        _log.info("started", extra={"pipeline": dag.name})
     try:
         with watching() as watch, serving(watch, metrics), exporting(watch, on=otel):
             until = _Until(watch, duration_s)
@@ -64,19 +66,20 @@ def execute(
             else:
                 result = _run_served(dag, served_at, until)
     except PipelineError as err:
-        if _log.hasHandlers():
+        if is_told and _log.hasHandlers():
             _log.error("failed: %s", err, extra={"pipeline": dag.name})
         raise
     if until.is_over:
         result = dataclasses.replace(result, interrupted=False)
-    _log.info(
-        "interrupted" if result.interrupted else "finished",
-        extra={
-            "pipeline": dag.name,
-            "rows": result.rows_read,
-            "seconds": round(result.seconds, 3),
-        },
-    )
+    if is_told:
+        _log.info(
+            "interrupted" if result.interrupted else "finished",
+            extra={
+                "pipeline": dag.name,
+                "rows": result.rows_read,
+                "seconds": round(result.seconds, 3),
+            },
+        )
     return result, watch.covered
 
 

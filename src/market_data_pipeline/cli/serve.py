@@ -78,10 +78,12 @@ def command(
 ) -> None:
     """Run the PIPELINES, and whatever is started over HTTP, until Ctrl-C or SIGTERM."""
     import asyncio
+    import logging
 
     from market_data_pipeline.server.process import serve_until_stopped
     from market_data_pipeline.server.settings import ServerSettings
     from market_data_pipeline.server.token import token_of
+    from market_data_pipeline.telemetry.logs import configure_logs
 
     settings = ServerSettings(
         host=host,
@@ -93,6 +95,10 @@ def command(
         tls_cert=tls_cert,
         tls_key=tls_key,
     )
+
+    if not logging.getLogger().hasHandlers():
+        # Nobody waits for what runs here: a failure must not be seen only by who asks.
+        configure_logs(form="text", level="warning")
 
     def told(url: str) -> None:
         click.echo(f"live page and API: {url}", err=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 __all__ = ("JobTable",)
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Final
 
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.results import RunResult
@@ -21,6 +23,8 @@ from market_data_pipeline.errors import (
 from market_data_pipeline.orchestration.intake import Plan
 from market_data_pipeline.orchestration.jobs import JobState, JobStatus
 from market_data_pipeline.redaction import redacted
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -88,6 +92,7 @@ class JobTable:
         self._entries[key] = entry
         entry.task = asyncio.get_running_loop().create_task(self._run(entry), name=f"mdp {key}")
         entry.task.add_done_callback(lambda _: self._ended(entry))
+        _log.info("started", extra={"pipeline": key})
         return key
 
     async def wait(self, key: str) -> RunResult:
@@ -216,9 +221,21 @@ class JobTable:
             self._set(entry, "stopped")
         else:
             self._set(entry, "finished")
+        _tell(entry)
         over = [key for key, other in self._entries.items() if other.task.done()]
         for key in over[: max(0, len(over) - self._kept)]:
             del self._entries[key]
+
+
+def _tell(entry: _Entry) -> None:
+    """Log how a pipeline ended: nobody may be waiting for it."""
+    ledger, nodes = entry.run.ledger(), entry.plan.dag.nodes.values()
+    rows = sum(ledger[node.name].rows_in for node in nodes if node.kind == "source")
+    told = {"pipeline": entry.plan.key, "rows": rows}
+    if entry.state != "failed":
+        _log.info(entry.state, extra=told)
+    elif _log.hasHandlers():
+        _log.error("failed: %s", entry.error, extra=told)
 
 
 class _Stopper:

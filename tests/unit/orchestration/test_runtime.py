@@ -149,6 +149,40 @@ def test_error_tells_no_secret() -> None:
     assert "@db/x" in error
 
 
+def test_log_tells_of_each_pipeline_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """Beginning and end, with its key and its rows: nobody may be waiting for it."""
+    caplog.set_level("INFO", "market_data_pipeline.orchestration")
+
+    def convert(_: Any) -> Any:
+        msg = "no answer from postgresql://mdp:hunter2@db/ticks"
+        raise LookupError(msg)
+
+    async def scenario() -> None:
+        async with running() as runtime:
+            await runtime.run_dag(graph("good", [1, 2, 3]))
+            bad = mdp.Dag("bad")
+            ticks = bad.source(mdp.SyntheticSource(rows=10, symbols=1), name="ticks")
+            ticks.map(convert, on="batches", name="convert").collect()
+            with pytest.raises(NodeError):
+                await runtime.run_dag(bad)
+            await runtime.start(graph("endless", [1], "wait"))
+
+    asyncio.run(scenario())
+    told = [
+        (r.levelname, vars(r)["pipeline"], r.getMessage(), vars(r).get("rows"))
+        for r in caplog.records
+    ]
+    failure = "node `convert` failed: LookupError: no answer from postgresql://mdp:***@db/ticks"
+    assert told == [
+        ("INFO", "good", "started", None),
+        ("INFO", "good", "finished", 3),
+        ("INFO", "bad", "started", None),
+        ("ERROR", "bad", f"failed: {failure}", 10),
+        ("INFO", "endless", "started", None),
+        ("INFO", "endless", "stopped", told[-1][3]),
+    ]
+
+
 def test_stop_drains_what_was_read() -> None:
     """Rows that were read when a pipeline is stopped are written and published."""
     log: list[Any] = []
