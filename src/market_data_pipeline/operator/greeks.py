@@ -83,7 +83,7 @@ class GreeksPricer:
         return out
 
     def _rates(self, count: int) -> tuple[Floats, Floats]:
-        return np.full(count, self.rate), np.full(count, self.dividend)
+        return np.full(count, self.rate, np.float64), np.full(count, self.dividend, np.float64)
 
     @staticmethod
     def _aligned(is_call: Any, *columns: Numbers) -> tuple[list[Floats], npt.NDArray[np.bool_]]:

@@ -165,3 +165,13 @@ def test_rate_that_is_no_number_is_refused() -> None:
     """A pricer names what is wrong with it."""
     with pytest.raises(ConfigError, match="rate"):
         GreeksPricer(rate=float("nan"))
+
+
+def test_rates_may_be_whole_numbers() -> None:
+    """A rate of 0 is a rate of 0.0, also in a volatility."""
+    whole, broken = GreeksPricer(0, 1), GreeksPricer(0.0, 1.0)
+    price = whole.price(100, 90, 1, 0.2, [True, False])
+    np.testing.assert_array_equal(price, broken.price(100, 90, 1, 0.2, [True, False]))
+    np.testing.assert_allclose(
+        whole.implied_volatility(price, 100, 90, 1, [True, False]), 0.2, rtol=1e-9
+    )
