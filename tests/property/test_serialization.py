@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -327,6 +328,17 @@ def test_arrow_columns_must_be_those_of_the_schema() -> None:
     assert refused(stream(b"two", right), "arrow", ONE) == "schema"
     assert refused(stream(b"one", pa.float64()), "arrow", ONE) == "schema"
     assert refused(stream(b"one", pa.decimal128(38, 3)), "arrow", ONE) == "schema"
+
+
+@each_format
+@pytest.mark.parametrize("damage", [lambda m: m + m, lambda m: m + b"x", lambda m: m[:-8]])
+def test_message_is_one_and_whole(how: Format, damage: Callable[[bytes], bytes]) -> None:
+    """A second message behind it, or an end that is missing, would be rows lost unseen."""
+    columns = {"n": np.array([1, 2]), "price": np.array([100, 250])}
+    batch = Batch(ONE, columns, SymbolTable())
+    message = dump_batch(batch, how)
+    assert len(load_batch(message, ONE, SymbolTable(), how)) == 2
+    assert refused(damage(message), how, ONE) == "malformed"
 
 
 def test_number_of_arrow_that_is_too_large_is_refused() -> None:

@@ -18,6 +18,7 @@ from market_data_pipeline.symbols import SymbolTable
 
 _NAME_KEY: Final = b"mdp.schema"
 _EXTENSION: Final = b"ARROW:extension:name"
+_END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _DIGITS: Final = 38
 _TYPES: Final = {
     Kind.TIME: pa.timestamp("ns", "UTC"),
@@ -149,7 +150,8 @@ def read_stream(data: bytes, expected: pa.Schema) -> pa.Table:
         first = pa.ipc.read_message(pa.py_buffer(data))
         if first.type != "schema" or _EXTENSION in first.metadata.to_pybytes():
             bad("schema", "an Arrow message must begin with a schema without extension types")
-        with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+        source = pa.BufferReader(data)
+        with pa.ipc.open_stream(source) as reader:
             found: Any = reader.schema
             if not found.equals(expected, check_metadata=False):
                 bad("schema", f"columns must be {_names(expected)}, were {_names(found)[:300]}")
@@ -157,6 +159,9 @@ def read_stream(data: bytes, expected: pa.Schema) -> pa.Table:
             if metadata.get(_NAME_KEY) != expected.metadata[_NAME_KEY]:
                 bad("schema", f"rows must be of `{expected.metadata[_NAME_KEY].decode()}`")
             table = reader.read_all()
+        if source.tell() != len(data) or not data.endswith(_END):
+            # Arrow takes what it finds up to an end; batches behind it would be lost unseen.
+            bad("malformed", "an Arrow stream must end where the message does")
         table.validate(full=True)
     except (pa.ArrowException, OSError, EOFError, MemoryError, UnicodeDecodeError) as err:
         bad("malformed", f"not an Arrow stream: {str(err)[:200]}")
