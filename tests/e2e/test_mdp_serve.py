@@ -84,6 +84,29 @@ def test_serve_runs_a_file_and_drains_when_told_to_stop(
     assert (tmp_path / "bars.jsonl").stat().st_size > 0
 
 
+def test_settings_of_the_runtime_come_from_a_file_and_the_environment(
+    tmp_path: Path, mdp: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only code can say how many pipelines may run; the environment wins."""
+    kept = LIVE.replace("sink: jsonl, from: bars, path: bars.jsonl", "sink: memory, from: bars")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(kept.replace("live", name))
+    (tmp_path / "runtime.yaml").write_text("max_concurrent_pipelines: 1\n")
+    line = "serve one.yaml two.yaml --port 0 --settings runtime.yaml"
+    shown = mdp(line)
+    assert shown.code != 0
+    assert "`max_concurrent_pipelines` is 1" in shown.err
+    monkeypatch.setenv("MDP_MAX_CONCURRENT_PIPELINES", "2")
+    with started(tmp_path, *line.split()) as (address, process):
+        assert [job["key"] for job in asked(address, "/jobs")] == ["one", "two"]
+        assert ended(process, signal.SIGTERM)[0] == 0
+    monkeypatch.setenv("MDP_MAX_CONCURRENT_PIPELINES", "0")
+    for command in ("serve one.yaml --port 0", "run one.yaml --serve 0"):
+        shown = mdp(command)
+        assert shown.code == 2
+        assert "`max_concurrent_pipelines`: input should be" in shown.err
+
+
 def test_serve_says_that_a_pipeline_failed(tmp_path: Path) -> None:
     """One line on standard error, though nobody asked for a log; the others go on."""
     bad = LIVE.replace("live", "bad").replace("bars.jsonl", "no/x.jsonl")

@@ -24,6 +24,7 @@ token, which clients bring as `Authorization: Bearer TOKEN`, and a browser is as
 Examples:
   mdp serve pipeline.yaml
   mdp serve --data-root data/ --port 9000
+  MDP_MAX_CONCURRENT_PIPELINES=50 mdp serve *.yaml
   MDP_SERVER_TOKEN=... mdp serve *.yaml --host 0.0.0.0 --allow-host mdp.example.com
 """
 
@@ -61,6 +62,12 @@ Examples:
     help="A database or broker that pipelines given over HTTP may name.",
 )
 @click.option(
+    "--settings",
+    "runtime",
+    type=click.Path(path_type=Path),
+    help="Settings of the runtime, in YAML or JSON; those of the environment win.",
+)
+@click.option(
     "--tls-cert", type=click.Path(path_type=Path, exists=True), help="Certificate, for HTTPS."
 )
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Its key.")
@@ -73,6 +80,7 @@ def command(
     hosts: tuple[str, ...],
     data_roots: tuple[Path, ...],
     targets: tuple[str, ...],
+    runtime: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
 ) -> None:
@@ -80,6 +88,7 @@ def command(
     import asyncio
     import logging
 
+    from market_data_pipeline.orchestration.settings import PipelineRuntimeSettings
     from market_data_pipeline.server.process import serve_until_stopped
     from market_data_pipeline.server.settings import ServerSettings
     from market_data_pipeline.server.token import token_of
@@ -105,4 +114,7 @@ def command(
         if settings.token is not None:
             click.echo("the page asks for the token", err=True)
 
-    asyncio.run(serve_until_stopped(settings, pipelines, told=told))
+    runtime_settings = PipelineRuntimeSettings.load(runtime)
+    asyncio.run(
+        serve_until_stopped(settings, pipelines, runtime_settings=runtime_settings, told=told)
+    )

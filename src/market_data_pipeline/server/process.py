@@ -39,13 +39,15 @@ async def serve_until_stopped(
     Args:
         settings: Of the server.
         files: Pipelines to start.
-        runtime_settings: Of the runtime.
+        runtime_settings: Of the runtime; None for those of the environment.
         told: Called with the address once it is served.
 
     Raises:
         ConfigError: If it cannot listen, or a pipeline cannot run; nothing runs then.
     """
     end = asyncio.Event()
+    if runtime_settings is None:
+        runtime_settings = PipelineRuntimeSettings.load()
     with _signals(end.set):
         async with PipelineRuntime(runtime_settings) as runtime:
             listening = bound_socket(settings)
@@ -81,7 +83,7 @@ async def run_served(
         PipelineError: What made the graph fail.
         KeyboardInterrupt: If it was interrupted twice.
     """
-    runtime = PipelineRuntime()
+    runtime = PipelineRuntime(PipelineRuntimeSettings.load())
     key = ""
 
     def stop() -> None:
