@@ -22,6 +22,8 @@ __all__ = (
     "ChaosSource",
     "Checkpoint",
     "CheckpointError",
+    "CheckpointsInUseError",
+    "CheckpointsUnreachableError",
     "ClockSkew",
     "Conditions",
     "ConfigError",
@@ -147,6 +149,10 @@ if TYPE_CHECKING:
     from market_data_pipeline.dag.runtime import run_dag as run_dag
     from market_data_pipeline.errors import BatcherError as BatcherError
     from market_data_pipeline.errors import CheckpointError as CheckpointError
+    from market_data_pipeline.errors import CheckpointsInUseError as CheckpointsInUseError
+    from market_data_pipeline.errors import (
+        CheckpointsUnreachableError as CheckpointsUnreachableError,
+    )
     from market_data_pipeline.errors import ConfigError as ConfigError
     from market_data_pipeline.errors import ConfigurationError as ConfigurationError
     from market_data_pipeline.errors import GraphError as GraphError
@@ -273,6 +279,8 @@ _HOMES: Final = {
     "errors": (
         "BatcherError",
         "CheckpointError",
+        "CheckpointsInUseError",
+        "CheckpointsUnreachableError",
         "ConfigurationError",
         "OperatorError",
         "PacingError",

@@ -37,6 +37,8 @@ PipelineError
 │   └─ JobStoppedError
 ├─ SnapshotError                       a state that cannot be restored
 ├─ CheckpointError                     a checkpoint that cannot be used        .path
+│   ├─ CheckpointsInUseError           another run uses them
+│   └─ CheckpointsUnreachableError     the store that has them fails
 └─ DamagedLogError                     a log with a hole in it                 .path
 
 `ConfigurationError` is another name of `ConfigError`.
@@ -51,6 +53,8 @@ __all__ = (
     "ChannelClosedError",
     "ChannelError",
     "CheckpointError",
+    "CheckpointsInUseError",
+    "CheckpointsUnreachableError",
     "ColumnError",
     "ConfigError",
     "ConfigurationError",
@@ -385,6 +389,14 @@ class CheckpointError(PipelineError):
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
+
+
+class CheckpointsInUseError(CheckpointError):
+    """Raised when another run uses the checkpoints, or has taken them over."""
+
+
+class CheckpointsUnreachableError(CheckpointError):
+    """Raised when the store that has the checkpoints fails; they may be sound."""
 
 
 class DamagedLogError(PipelineError):

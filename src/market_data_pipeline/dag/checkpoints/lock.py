@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from market_data_pipeline.dag.checkpoints.files import FILE_MODE
-from market_data_pipeline.errors import CheckpointError
+from market_data_pipeline.errors import CheckpointsInUseError
 
 
 class FolderLock:
@@ -19,7 +19,7 @@ class FolderLock:
         folder: The folder.
 
     Raises:
-        CheckpointError: If another process has it.
+        CheckpointsInUseError: If another process has it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class FolderLock:
         except OSError as err:
             os.close(self._handle)
             msg = "another run uses these checkpoints; stop it first, or give this one a `path`"
-            raise CheckpointError(msg, path=str(folder)) from err
+            raise CheckpointsInUseError(msg, path=str(folder)) from err
 
     def release(self) -> None:
         """Let others in."""
