@@ -31,7 +31,13 @@ from market_data_pipeline.dag.epochs import EpochWriter, FlushedWriter
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.messages import Barrier
 from market_data_pipeline.dag.threads import in_thread
-from market_data_pipeline.errors import CheckpointError, LedgerError, NodeError, PipelineError
+from market_data_pipeline.errors import (
+    CheckpointError,
+    CheckpointsInUseError,
+    LedgerError,
+    NodeError,
+    PipelineError,
+)
 from market_data_pipeline.failpoints import failpoint
 
 _FAILURES_MAX: Final = 3
@@ -217,7 +223,8 @@ class Coordinator:
     async def _take(self) -> bool:
         """Take a checkpoint, and tell whether it came about."""
         self._last_at = self._clock.monotonic()
-        asking, self._asking = self._asking, []
+        # Whoever asks while it is taken asks for the next; if it ends the run, all are told.
+        asking = tuple(self._asking)
         current = _Round(self._next_epoch, self._last_at)
         self._next_epoch += 1
         manifest = None
@@ -228,11 +235,13 @@ class Coordinator:
                 sinks = {sink.node.name: self._record_of(sink) for sink in self._who.sinks}
                 manifest = await in_thread(partial(self._write, current, sinks))
         except (PipelineError, OSError) as err:
-            if isinstance(err, NodeError | LedgerError) or await self._is_published(current):
+            is_over = isinstance(err, NodeError | LedgerError | CheckpointsInUseError)
+            if is_over or await self._is_published(current):
                 raise
             current.fail(err)
         if manifest is None:
             await self._abort(current, asking)
+            self._forget(asking)
             return False
         self._failures, self._taken = 0, self._taken + 1
         self._last = manifest, self._clock.monotonic() - current.began
@@ -246,10 +255,14 @@ class Coordinator:
         for future in asking:
             if not future.done():
                 future.set_result(current.epoch)
+        self._forget(asking)
         return True
 
+    def _forget(self, asking: Sequence[asyncio.Future[int]]) -> None:
+        self._asking = [future for future in self._asking if future not in asking]
+
     async def _is_published(self, current: _Round) -> bool:
-        """Tell whether a checkpoint that could not be written is there all the same."""
+        """Tell whether a checkpoint that could not be written may be there all the same."""
         return current.epoch in await in_thread(self._store.decided)
 
     async def _abort(self, current: _Round, asking: Sequence[asyncio.Future[int]]) -> None:
