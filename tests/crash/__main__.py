@@ -19,10 +19,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crash.jobs import Job, check, moments
+from crash.jobs import HERE, Job, check, moments
 from crash.test_io_faults import calls_of, disturbed
 from crash.world import World
-from market_data_pipeline.failpoints import FAILPOINTS
 from support import postgres
 
 SINKS = ("parquet", "duckdb", "sqlite", "postgres")
@@ -82,8 +81,8 @@ def failpoints(lane: Lane, sink: str, times: tuple[int, ...], workers: int) -> l
             outcome["killed" if job.story.kills > before else "not reached"] += 1
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, [(place, at) for place in FAILPOINTS for at in times]))
-    return [sink, f"{len(FAILPOINTS)}", f"{outcome['killed']}", f"{outcome['not reached']}"]
+        list(pool.map(one, [(place, at) for place in HERE for at in times]))
+    return [sink, f"{len(HERE)}", f"{outcome['killed']}", f"{outcome['not reached']}"]
 
 
 def calls(lane: Lane, sink: str, library: Path, every: int, workers: int) -> list[str]:

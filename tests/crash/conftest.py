@@ -22,14 +22,27 @@ def make_job(tmp_path: Path, request: pytest.FixtureRequest) -> MakeJob:
     """Make a job over a world, in a folder or a database of its own."""
 
     def make(
-        sink: str, world: World, *, speed: float | str = "max", interval: str = "50ms"
+        sink: str,
+        world: World,
+        *,
+        speed: float | str = "max",
+        interval: str = "50ms",
+        is_remote: bool = False,
     ) -> Job:
         dsn = ""
         if sink == "postgres":
             require(postgres.postgres_programs(), "PostgreSQL is not installed")
             server: postgres.PostgresServer = request.getfixturevalue("postgres_server")
             dsn = server.database().dsn
-        return Job(tmp_path / "job", sink, world, speed=speed, interval=interval, dsn=dsn)
+        return Job(
+            tmp_path / "job",
+            sink,
+            world,
+            speed=speed,
+            interval=interval,
+            dsn=dsn,
+            is_remote=is_remote,
+        )
 
     return make
 

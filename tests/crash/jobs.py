@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ("Job", "Story", "check", "moments")
+__all__ = ("HERE", "REMOTE", "Job", "Story", "check", "moments")
 
 import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +21,15 @@ from pathlib import Path
 from crash.oracle import Expected, expected
 from crash.pipelines import found_rows, pipeline_text, read_outputs
 from crash.world import World
+from market_data_pipeline.failpoints import FAILPOINTS
 
 _RUN_LIMIT_S = 120.0
+
+HERE = [place for place in FAILPOINTS if not place.startswith("remote.")]
+"""The places that a run comes to whose checkpoints are in a folder."""
+
+REMOTE = [place for place in FAILPOINTS if not place.startswith("manifest.")]
+"""Those of one whose checkpoints are behind an address."""
 
 
 @dataclass
@@ -52,6 +60,8 @@ class Job:
         speed: Seconds of event time in a second.
         interval: Time between two checkpoints.
         dsn: For a database server, where it is.
+        is_remote: Keep checkpoints behind an address. What a run has on its own disk is then
+            lost with it.
 
     Attributes:
         module: What is run as `mdp`.
@@ -68,11 +78,16 @@ class Job:
         speed: float | str = "max",
         interval: str = "100ms",
         dsn: str = "",
+        is_remote: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         world.write(folder)
-        (folder / "pipeline.yaml").write_text(pipeline_text(sink, speed=speed, interval=interval))
+        path = f"file://{folder}/checkpoints" if is_remote else "checkpoints"
+        (folder / "pipeline.yaml").write_text(
+            pipeline_text(sink, speed=speed, interval=interval, checkpoints=path)
+        )
         self.folder = folder
+        self.is_remote = is_remote
         self.sink = sink
         self.dsn = dsn
         self.expected: Expected = expected(world)
@@ -83,14 +98,24 @@ class Job:
     ) -> subprocess.Popen[str]:
         """Start a run."""
         command = [sys.executable, "-m", self.module, "run", "pipeline.yaml", "--json"]
+        own = self._own_disk()
         return subprocess.Popen(
             [*command, *arguments],
             cwd=self.folder,
-            env={**os.environ, "DATABASE_URL": self.dsn, **(environment or {})},
+            env={**os.environ, "DATABASE_URL": self.dsn, **own, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def _own_disk(self) -> dict[str, str]:
+        """Return where a run keeps what is its own; empty if it is on the disk of the job."""
+        if not self.is_remote:
+            return {}
+        disk = self.folder / "disk"
+        shutil.rmtree(disk, ignore_errors=True)
+        disk.mkdir()
+        return {"TMPDIR": str(disk)}
 
     def run(
         self,

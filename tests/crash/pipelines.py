@@ -77,13 +77,19 @@ SINKS: Final[Mapping[str, Callable[[str, bool], dict[str, Any]]]] = {
 }
 
 
-def pipeline_text(sink: str, *, speed: float | str = "max", interval: str = "100ms") -> str:
+def pipeline_text(
+    sink: str,
+    *,
+    speed: float | str = "max",
+    interval: str = "100ms",
+    checkpoints: str = "checkpoints",
+) -> str:
     """Return the pipeline as YAML."""
     nodes = _nodes(speed)
     for name in OUTPUTS:
         source = "bars.late" if name == "late" else name
         nodes[f"store_{name}"] = {**SINKS[sink](name, name in _KEYS), "from": source}
-    checkpoint = {"path": "checkpoints", "interval": interval}
+    checkpoint = {"path": checkpoints, "interval": interval}
     text: str = yaml.safe_dump(
         {"name": "crash", "checkpoint": checkpoint, "nodes": nodes}, sort_keys=False
     )

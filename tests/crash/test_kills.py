@@ -8,7 +8,7 @@ import time
 import pytest
 
 from crash.conftest import MakeJob
-from crash.jobs import check, moments
+from crash.jobs import HERE, REMOTE, check, moments
 from crash.world import World
 from market_data_pipeline.failpoints import FAILPOINTS
 
@@ -26,21 +26,27 @@ def test_a_job_that_is_left_alone(make_job: MakeJob, sink: str) -> None:
     check(job)
 
 
+@pytest.mark.parametrize("is_remote", [False, True])
 @pytest.mark.parametrize("sink", SINKS)
-def test_kills_at_random_moments(make_job: MakeJob, sink: str) -> None:
+def test_kills_at_random_moments(make_job: MakeJob, sink: str, is_remote: bool) -> None:
     """While it starts, runs, takes checkpoints, recovers."""
     seed = SINKS.index(sink)
-    job = make_job(sink, World.make(seed, **_SMALL), speed=10)
+    job = make_job(sink, World.make(seed, **_SMALL), speed=10, is_remote=is_remote)
     job.survive(moments(seed, 0.0, 1.2), kills=4)
     assert job.story.kills
     check(job)
 
 
-@pytest.mark.parametrize("place", FAILPOINTS)
-def test_a_kill_at_every_named_place(make_job: MakeJob, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "is_remote"),
+    [*((place, False) for place in HERE), *((place, True) for place in REMOTE)],
+)
+def test_a_kill_at_every_named_place(make_job: MakeJob, place: str, is_remote: bool) -> None:
     """The first time it comes there; places of the recovery after a kill at a commit."""
-    sink = SINKS[list(FAILPOINTS).index(place) % len(SINKS)]
-    job = make_job(sink, World.make(3, **_SMALL), speed=20)
+    sink = SINKS[(list(FAILPOINTS).index(place) + is_remote) % len(SINKS)]
+    # Several checkpoints come before the first is deleted, and those elsewhere take longer.
+    speed = 4 if is_remote and place.startswith("prune") else 20
+    job = make_job(sink, World.make(3, **_SMALL), speed=speed, is_remote=is_remote)
     if place.startswith("recovery"):
         job.run(environment={"MDP_FAILPOINT": "commit.begun@2"})
     job.run(environment={"MDP_FAILPOINT": place})

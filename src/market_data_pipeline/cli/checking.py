@@ -4,10 +4,10 @@ from __future__ import annotations
 
 __all__ = ("check_outputs",)
 
-from pathlib import Path
+from contextlib import closing
 
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint
-from market_data_pipeline.dag.checkpoints.store import Store
+from market_data_pipeline.dag.checkpoints.stores import store_at
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.nodes import SinkNode
 
@@ -27,4 +27,5 @@ def check_outputs(dag: Dag) -> None:
 
 
 def _goes_on(checkpoint: Checkpoint) -> bool:
-    return bool(Store(Path(checkpoint.path).expanduser()).decided())
+    with closing(store_at(checkpoint.path)) as store:
+        return bool(store.decided())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ("command",)
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,17 +19,19 @@ if TYPE_CHECKING:
     from market_data_pipeline.dag.checkpoints.store import Store
 
 _EPILOG: Final = """\b
-PATH is the folder with the checkpoints, or the pipeline file that names it.
+PATH is the folder with the checkpoints, their address in a store elsewhere, or the
+pipeline file that names them.
 
 \b
 Examples:
   mdp checkpoint list pipeline.yaml
   mdp checkpoint show state/ 17
   mdp checkpoint verify state/
+  mdp checkpoint verify s3://bucket/job
   mdp checkpoint prune state/ --retain 3
 """
 
-_PATH: Final = click.argument("path", type=click.Path(path_type=Path))
+_PATH: Final = click.argument("path", type=click.Path())
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -40,10 +43,10 @@ def command() -> None:
 @command.command("list", short_help="List the checkpoints.")
 @_PATH
 @_JSON
-def list_(path: Path, as_json: bool) -> None:  # noqa: FBT001
+def list_(path: str, as_json: bool) -> None:  # noqa: FBT001
     """List the checkpoints in PATH, oldest first; only manifests are looked at."""
-    store = _store(path)
-    found = [_summary(store, epoch) for epoch in store.decided()]
+    with closing(_store(path)) as store:
+        found = [_summary(store, epoch) for epoch in store.decided()]
     if as_json:
         print_json({"path": str(store), "checkpoints": found})
         return
@@ -61,13 +64,13 @@ def list_(path: Path, as_json: bool) -> None:  # noqa: FBT001
 @_PATH
 @click.argument("epoch", type=click.IntRange(1), required=False)
 @_JSON
-def show(path: Path, epoch: int | None, as_json: bool) -> None:  # noqa: FBT001
+def show(path: str, epoch: int | None, as_json: bool) -> None:  # noqa: FBT001
     """Show what is in checkpoint EPOCH of PATH, or in the newest."""
     from market_data_pipeline.cli.summary import format_ledger
     from market_data_pipeline.dag.metrics import Ledger
 
-    store = _store(path)
-    manifest = store.load(_newest(store) if epoch is None else epoch)
+    with closing(_store(path)) as store:
+        manifest = store.load(_newest(store) if epoch is None else epoch)
     if as_json:
         print_json(asdict(manifest))
         return
@@ -86,10 +89,10 @@ def show(path: Path, epoch: int | None, as_json: bool) -> None:  # noqa: FBT001
 @_PATH
 @_JSON
 @click.pass_context
-def verify(ctx: click.Context, path: Path, as_json: bool) -> None:  # noqa: FBT001
+def verify(ctx: click.Context, path: str, as_json: bool) -> None:  # noqa: FBT001
     """Check every byte of the checkpoints in PATH; exit code 1 if one is damaged."""
-    store = _store(path)
-    found = {epoch: _problems(store, epoch) for epoch in store.decided()}
+    with closing(_store(path)) as store:
+        found = {epoch: _problems(store, epoch) for epoch in store.decided()}
     damaged = any(found.values())
     if as_json:
         checked = [{"epoch": epoch, "problems": told} for epoch, told in found.items()]
@@ -109,11 +112,13 @@ def verify(ctx: click.Context, path: Path, as_json: bool) -> None:  # noqa: FBT0
     "--retain", type=click.IntRange(1), default=3, show_default=True, help="How many to keep."
 )
 @_JSON
-def prune(path: Path, retain: int, as_json: bool) -> None:  # noqa: FBT001
+def prune(path: str, retain: int, as_json: bool) -> None:  # noqa: FBT001
     """Delete all checkpoints in PATH but the newest, and what runs left that were killed."""
-    store = _store(path)
-    store.open()
-    try:
+    with closing(_store(path)) as store:
+        holder = store.open()
+        if holder is not None:
+            msg = f"{store}: {holder} uses these checkpoints, or did until a moment ago"
+            raise click.UsageError(msg)
         decided = store.decided()
         manifests = [store.load(epoch) for epoch in decided[-retain:]]
         needed = {
@@ -123,20 +128,20 @@ def prune(path: Path, retain: int, as_json: bool) -> None:  # noqa: FBT001
             for staged in sink.staged
         }
         gone = store.prune(needed, retain=retain)
-    finally:
-        store.close()
+        kept = store.decided()
     if as_json:
-        print_json({"path": str(store), "deleted": gone, "kept": store.decided()})
+        print_json({"path": str(store), "deleted": gone, "kept": kept})
         return
-    click.echo(f"{store}: {len(gone)} deleted, {len(store.decided())} kept")
+    click.echo(f"{store}: {len(gone)} deleted, {len(kept)} kept")
 
 
-def _store(path: Path) -> Store:
-    from market_data_pipeline.dag.checkpoints.store import Store
+def _store(path: str) -> Store:
+    from market_data_pipeline.dag.checkpoints.addresses import is_address
+    from market_data_pipeline.dag.checkpoints.stores import store_at
 
-    if path.is_dir():
-        return Store(path)
-    if not path.exists():
+    if is_address(path) or Path(path).is_dir():
+        return store_at(path)
+    if not Path(path).exists():
         msg = f"there is neither a folder with checkpoints nor a pipeline file at `{path}`"
         raise click.UsageError(msg)
     from market_data_pipeline.spec.loader import load_file
@@ -145,7 +150,7 @@ def _store(path: Path) -> Store:
     if checkpoint is None:
         msg = f"`{path}` has no `checkpoint`"
         raise click.UsageError(msg)
-    return Store(Path(checkpoint.path).expanduser())
+    return store_at(checkpoint.path)
 
 
 def _newest(store: Store) -> int:
@@ -157,10 +162,12 @@ def _newest(store: Store) -> int:
 
 
 def _summary(store: Store, epoch: int) -> dict[str, Any]:
-    from market_data_pipeline.errors import CheckpointError
+    from market_data_pipeline.errors import CheckpointError, CheckpointsUnreachableError
 
     try:
         manifest = store.load(epoch)
+    except CheckpointsUnreachableError:
+        raise
     except CheckpointError as err:
         return {
             **dict.fromkeys(("job", "lineage", "taken", "size")),
@@ -187,9 +194,11 @@ def _node_row(manifest: Manifest, name: str) -> list[object]:
 
 
 def _problems(store: Store, epoch: int) -> list[str]:
-    from market_data_pipeline.errors import CheckpointError
+    from market_data_pipeline.errors import CheckpointError, CheckpointsUnreachableError
 
     try:
         return store.problems(store.load(epoch))
+    except CheckpointsUnreachableError:
+        raise
     except CheckpointError as err:
         return [str(err)]

@@ -17,7 +17,7 @@ from market_data_pipeline.dag.checkpoints.store import Line, Store
 from market_data_pipeline.dag.epochs import EpochMark
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.state import Snapshot
-from market_data_pipeline.errors import CheckpointError, nearest
+from market_data_pipeline.errors import CheckpointError, CheckpointsUnreachableError, nearest
 from market_data_pipeline.symbols import SymbolTable
 
 
@@ -71,6 +71,8 @@ def choose(store: Store, job: str, resume: Resume) -> Start:
         try:
             manifest = store.load(epoch)
             _check_files(store, manifest)
+        except CheckpointsUnreachableError:
+            raise  # nothing says that it is damaged
         except CheckpointError as err:
             damaged.append(str(err))
             continue

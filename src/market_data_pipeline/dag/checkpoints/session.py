@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from market_data_pipeline.clock import Clock
 from market_data_pipeline.dag.boundary import boundary
@@ -27,7 +26,7 @@ from market_data_pipeline.dag.checkpoints.recovery import (
     settle_mark,
 )
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
-from market_data_pipeline.dag.checkpoints.store import Store
+from market_data_pipeline.dag.checkpoints.stores import store_at
 from market_data_pipeline.dag.endpoints import RunningSink, RunningSource
 from market_data_pipeline.dag.epochs import EpochMark, EpochWriter, Job, RewindableReader
 from market_data_pipeline.dag.fanin import FanIn
@@ -40,6 +39,7 @@ from market_data_pipeline.errors import CheckpointError, GraphError, LedgerError
 from market_data_pipeline.failpoints import failpoint
 from market_data_pipeline.symbols import SymbolTable
 
+_CLAIM_S: Final = 1.0
 _NO_RECORD = SinkRecord("exactly_once", 0, ())
 
 
@@ -67,7 +67,7 @@ class Session:
         self._resume = resume
         self._clock = clock
         self._notify = notify
-        self.store = Store(Path(settings.path).expanduser(), retain=settings.retain)
+        self.store = store_at(settings.path, clock, retain=settings.retain)
         self._start: Start | None = None
         self._kept: frozenset[str] = frozenset()
         self._states = States()
@@ -81,7 +81,7 @@ class Session:
         Raises:
             CheckpointError: If it cannot be used, or the graph does not fit.
         """
-        await in_thread(self.store.open)
+        await self._claim()
         start = await in_thread(partial(choose, self.store, self._dag.name, self._resume))
         failpoint("recovery.chosen")
         self._start = start
@@ -102,6 +102,15 @@ class Session:
             self._notify(
                 f"resuming from checkpoint {manifest.epoch} of {self.store}, taken {at} UTC"
             )
+
+    async def _claim(self) -> None:
+        """Have the checkpoints to ourselves."""
+        told = None
+        while (holder := await in_thread(self.store.open)) is not None:
+            if told is None:
+                self._notify(f"{self.store}: waiting until {holder} is known to be gone")
+            told = holder
+            await self._clock.sleep(_CLAIM_S)
 
     @property
     def start(self) -> Start:
@@ -320,7 +329,10 @@ class Session:
         assert isinstance(writer, EpochWriter)  # noqa: S101 - looked at before
         if manifest is None:
             known = {*start.line.ancestors, start.line.lineage}
-            if mark is not None and mark.lineage not in known and not self._resume.from_scratch:
+            # What it has of this line was decided, and the checkpoint is not there any more.
+            is_lost = mark is not None and mark.lineage == start.line.lineage and mark.epoch > 0
+            is_other = mark is not None and mark.lineage not in known
+            if mark is not None and (is_lost or (is_other and not self._resume.from_scratch)):
                 msg = (
                     f"`{name}` has rows of this job (up to epoch {mark.epoch}), and there is no "
                     f"checkpoint to go on from; name the folder with the checkpoints, or write "

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from market_data_pipeline.dag.checkpoints.addresses import check_address
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError
@@ -24,7 +25,8 @@ class Checkpoint:
     """Make a run go on where it was killed, with each row once in every sink that can.
 
     Attributes:
-        path: A local folder that belongs to this pipeline alone.
+        path: What belongs to this pipeline alone: a local folder, or an address that fsspec
+            has a driver for, as `s3://bucket/job` (extra `remote`).
         interval: Time between two checkpoints, of the machine's clock; None for one at the
             end only, and whenever `Run.checkpoint()` is called.
         retain: Checkpoints that are kept to go back to.
@@ -40,14 +42,13 @@ class Checkpoint:
         """Refuse a path or an interval that is none.
 
         Raises:
-            ConfigError: If the path is empty or the interval zero.
+            ConfigError: If the path is empty or an address that cannot be used, or the
+                interval zero.
         """
         if not self.path.strip():
             msg = "`path` of `checkpoint` must name a folder, was empty"
             raise ConfigError(msg, parameter="path")
-        if "://" in self.path:
-            msg = f"`path` of `checkpoint` must be a local folder, was {self.path}"
-            raise ConfigError(msg, parameter="path")
+        check_address(self.path)
         if self.interval is not None and duration_ns(self.interval) <= 0:
             msg = f"`interval` of `checkpoint` must be positive, was {self.interval}"
             raise ConfigError(msg, parameter="interval")

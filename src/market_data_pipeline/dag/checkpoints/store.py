@@ -11,7 +11,7 @@ Every call blocks; whoever runs in an event loop calls from a thread.
 
 from __future__ import annotations
 
-__all__ = ("MANIFEST", "Line", "Store")
+__all__ = ("JOB", "MANIFEST", "OUTBOX", "Line", "Store")
 
 import hashlib
 import json
@@ -39,8 +39,8 @@ from market_data_pipeline.failpoints import failpoint
 from market_data_pipeline.folders import make_durable_folder, sync_folder
 
 MANIFEST: Final = "MANIFEST.json"
-_JOB: Final = "JOB.json"
-_OUTBOX: Final = "outbox"
+JOB: Final = "JOB.json"
+OUTBOX: Final = "outbox"
 _DIGITS: Final = 8
 _NAME_BYTES: Final = 120
 
@@ -82,18 +82,28 @@ class Store:
     """
 
     def __init__(self, root: Path, *, retain: int = 3) -> None:
-        self.root = root
+        self._root = root
         self._retain = retain
         self._lock: FolderLock | None = None
 
     def __str__(self) -> str:
-        return str(self.root)
+        return str(self._root)
 
-    def open(self) -> None:
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
+    def open(self) -> str | None:
         """Make the folder ours.
 
+        Returns:
+            None once it is ours. Where that takes time to find out: who may have it; call
+            again then.
+
         Raises:
-            CheckpointError: If another process has it, or it is not safe to use.
+            CheckpointsInUseError: If another process has it.
+            CheckpointError: If it is not safe to use.
         """
         try:
             make_durable_folder(self.root)
@@ -102,6 +112,7 @@ class Store:
         except OSError as err:
             msg = f"checkpoints cannot be kept there: {err.strerror or err}"
             raise CheckpointError(msg, path=str(self.root)) from err
+        return None
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -116,30 +127,49 @@ class Store:
         Raises:
             CheckpointError: If what says so is damaged.
         """
-        path = self.root / _JOB
-        try:
-            plain = json.loads(path.read_bytes())
-            line = Line(**{**plain, "ancestors": tuple(plain["ancestors"])})
-        except FileNotFoundError:
+        data = self.read(JOB)
+        if data is None:
             return None
+        try:
+            plain = json.loads(data)
+            line = Line(**{**plain, "ancestors": tuple(plain["ancestors"])})
         except (ValueError, TypeError, KeyError) as err:
             msg = (
                 "it is damaged; say which checkpoint to go on from with `--from-checkpoint`, or "
                 "begin again with `--from-scratch`"
             )
-            raise CheckpointError(msg, path=str(path)) from err
+            raise CheckpointError(msg, path=f"{self}/{JOB}") from err
         return line
 
     def write_line(self, line: Line) -> None:
         """Begin a line."""
-        write_durably(self.root / _JOB, json.dumps(asdict(line)).encode())
+        write_durably(self.root / JOB, json.dumps(asdict(line)).encode())
         failpoint("job.written")
 
     # Reading
 
     def folder(self, epoch: int) -> Path:
         """Return the folder of an epoch, whether it is there or not."""
-        return self.root / f"{epoch:0{_DIGITS}d}"
+        return self.root / self.folder_name(epoch)
+
+    @staticmethod
+    def folder_name(epoch: int) -> str:
+        """Return the name of the folder of an epoch."""
+        return f"{epoch:0{_DIGITS}d}"
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is in one of our own files, None if there is none.
+
+        Raises:
+            CheckpointError: If it cannot be read.
+        """
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            msg = f"it cannot be read: {err.strerror}"
+            raise CheckpointError(msg, path=f"{self}/{name}") from err
 
     def epochs(self) -> list[int]:
         """Return the epochs that have a folder, rising."""
@@ -157,20 +187,16 @@ class Store:
         Raises:
             CheckpointError: If there is none, or it is damaged.
         """
-        path = self.folder(epoch) / MANIFEST
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
+        name = f"{self.folder_name(epoch)}/{MANIFEST}"
+        data, path = self.read(name), f"{self}/{name}"
+        if data is None:
             known = ", ".join(map(str, self.decided())) or "none"
             msg = f"there is no checkpoint {epoch} (checkpoints: {known})"
-            raise CheckpointError(msg, path=str(self.root)) from None
-        except OSError as err:
-            msg = f"it cannot be read: {err.strerror}"
-            raise CheckpointError(msg, path=str(path)) from err
-        manifest = decode(data, path=str(path))
+            raise CheckpointError(msg, path=str(self))
+        manifest = decode(data, path=path)
         if manifest.epoch != epoch:
             msg = f"it is the manifest of checkpoint {manifest.epoch}"
-            raise CheckpointError(msg, path=str(path))
+            raise CheckpointError(msg, path=path)
         return manifest
 
     def problems(self, manifest: Manifest) -> list[str]:
@@ -200,7 +226,7 @@ class Store:
 
     def outbox_path(self, epoch: int, sink: str) -> Path:
         """Return the folder into which a sink stages an epoch."""
-        return self.folder(epoch) / _OUTBOX / _file_name(sink)
+        return self.folder(epoch) / OUTBOX / _file_name(sink)
 
     def staged(self, epoch: int, sink: str) -> Staged | None:
         """Return what a sink has staged, its folders flushed; None if it has no rows."""
@@ -255,16 +281,20 @@ class Store:
         folder = self.folder(epoch)
         if folder.is_dir():
             for path in folder.iterdir():
-                if path.name != _OUTBOX:
+                if path.name != OUTBOX:
                     path.unlink(missing_ok=True)
 
     def drop_epoch(self, epoch: int) -> None:
         """Delete the folder of an epoch; its manifest goes first."""
         failpoint("prune.begun")
+        self.delete_epoch(epoch)
+        failpoint("prune.done")
+
+    def delete_epoch(self, epoch: int) -> None:
+        """Delete the folder of an epoch; its manifest goes first."""
         folder = self.folder(epoch)
         (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-        failpoint("prune.done")
 
     def prune(self, needed: Collection[int] = (), *, retain: int | None = None) -> list[int]:
         """Delete what is older than the checkpoints to keep; return the epochs.

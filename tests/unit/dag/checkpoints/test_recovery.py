@@ -339,7 +339,7 @@ def test_a_job_that_ended_does_not_go_on_with_more_input(tmp_path: Path) -> None
     ("make", "match"),
     [
         (lambda: Checkpoint(""), "must name a folder"),
-        (lambda: Checkpoint("s3://bucket/x"), "must be a local folder"),
+        (lambda: Checkpoint("s3://"), "must be a folder or one address"),
         (lambda: Checkpoint("x", interval="0s"), "must be positive"),
         (lambda: Checkpoint("x", retain=2), "greater than or equal to 3"),
         (lambda: Resume(from_scratch=True, rewind=True), "goes with neither"),
