@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from market_data_pipeline.adapters.given_settings import settings_of
 from market_data_pipeline.adapters.optional import require_optional
 from market_data_pipeline.adapters.provider_source import ProviderSource
-from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.pacing import Budget, budget_of
 
 # What the provider turns into whole numbers, and cannot while there is none.
@@ -30,11 +30,8 @@ def make_ibkr_provider(**settings: Any) -> IbkrFeed:
         MissingDependencyError: If market_data_ibkr is not installed.
     """
     package: Any = require_optional("market_data_ibkr", extra="ibkr")
-    try:
+    with settings_of("ibkr"):
         checked = package.IBKRSettings(**settings)
-    except ValueError as err:
-        msg = f"`settings` of the provider `ibkr`: {err}"
-        raise ConfigError(msg, parameter="settings") from err
     return IbkrFeed(package.IBKRProvider(checked))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
+from market_data_pipeline.adapters.given_settings import settings_of
 from market_data_pipeline.errors import ConfigError, nearest
 
 PROVIDER_GROUP: Final = "market_data.providers"
@@ -56,4 +57,9 @@ def provider_factory(name: str, settings: Mapping[str, Any]) -> Callable[[], Any
     if not callable(make):
         msg = f"the provider `{name}` (`{found[0].value}`) is nothing that can be called"
         raise ConfigError(msg, parameter="provider")
-    return functools.partial(make, **settings)
+    return functools.partial(_made, name, make, settings)
+
+
+def _made(name: str, make: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
+    with settings_of(name):
+        return make(**settings)

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from pydantic import BaseModel
 
 from market_data_pipeline.adapters.ibkr import IbkrFeed, ibkr_source, make_ibkr_provider
 from market_data_pipeline.adapters.provider_source import ProviderSource
@@ -68,16 +69,18 @@ class Provider:
         self.log.append("closed")
 
 
+class Settings(BaseModel, extra="forbid"):
+    """Some of the settings that the package knows."""
+
+    host: str = "localhost"
+    port: int = 4002
+    client_id: int = 17
+
+
 @pytest.fixture
 def package(monkeypatch: pytest.MonkeyPatch) -> list[Provider]:
     """Stand in for the package; the providers it makes."""
     made: list[Provider] = []
-
-    def settings(**given: Any) -> Any:
-        if "porrt" in given:
-            msg = "porrt: extra inputs are not permitted"
-            raise ValueError(msg)
-        return SimpleNamespace(**given)
 
     def provider(checked: Any) -> Provider:
         ticker = SimpleNamespace(bid=1.5, bidSize=NAN, volume=NAN, contract="A")
@@ -85,7 +88,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> list[Provider]:
         return made[-1]
 
     stand_in: Any = ModuleType("market_data_ibkr")
-    stand_in.IBKRSettings, stand_in.IBKRProvider = settings, provider
+    stand_in.IBKRSettings, stand_in.IBKRProvider = Settings, provider
     monkeypatch.setitem(sys.modules, "market_data_ibkr", stand_in)
     monkeypatch.setitem(sys.modules, "market_data_core", None)
     return made
@@ -138,7 +141,7 @@ def test_trades_are_not_supported_by_the_package(package: list[Provider]) -> Non
 @pytest.mark.usefixtures("package")
 def test_setting_that_is_none_is_told() -> None:
     """When the source is opened, with the words of the package."""
-    with pytest.raises(ConfigError, match="`settings` of the provider `ibkr`: porrt"):
+    with pytest.raises(ConfigError, match="`settings` of the provider `ibkr`: `porrt`: extra"):
         read(ProviderSource("ibkr", ("A",), settings={"porrt": 1}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.errors import ConfigError
 
 CODE = """
+from pydantic import BaseModel
+
 nothing = 3
+
+class Checked(BaseModel, extra="forbid"):
+    account: int
+    nested: dict[str, int] = {}
 
 class Feed:
     def __init__(self, account):
@@ -55,6 +62,18 @@ def test_settings_may_stand_in_the_environment(
     monkeypatch.setenv("FEED_TOKEN", "hunter2")
     assert source._maker()().account == "hunter2"
     assert "hunter2" not in repr(source)
+
+
+def test_settings_that_are_wrong_are_named_and_not_shown(folder: Path) -> None:
+    """They may be secret, also in a setting that was misspelt; nor is there a cause that tells."""
+    install(folder, "checked_feed", "checked = checked_feed:Checked")
+    given = {"account": "hunter2", "pasword": "hunter2", "nested": {"key": "hunter2"}}
+    with pytest.raises(ConfigError, match="`settings` of the provider `checked`: ") as caught:
+        provider_factory("checked", given)()
+    told = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in told
+    for name in ("`account`: input should be", "`pasword`: extra inputs", "`nested.key`: "):
+        assert name in str(caught.value)
 
 
 @pytest.mark.parametrize(
