@@ -44,6 +44,6 @@ def check_address(path: str) -> None:
             "by its environment or its own files"
         )
         raise ConfigError(msg, parameter="path")
-    if "::" in path or not _WHOLE.fullmatch(path):
+    if path.count(_MARK) > 1 or not _WHOLE.fullmatch(path):
         msg = f"`path` of `checkpoint` must be a folder or one address, was `{path}`"
         raise ConfigError(msg, parameter="path")

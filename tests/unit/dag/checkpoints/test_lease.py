@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ def test_a_lease_that_was_deleted_is_had_by_who_comes_first(clock: ManualClock) 
     assert first.claim() is None
     Objects(_URL).delete(["LOCK"])
     first.check()
-    first.check()
+    assert second.claim() is not None
     Objects(_URL).delete(["LOCK"])
     assert second.claim() is None
     with pytest.raises(CheckpointsInUseError):
@@ -157,9 +158,11 @@ def test_a_lease_that_was_deleted_is_had_by_who_comes_first(clock: ManualClock) 
 
 
 def test_an_error_that_hides_a_success_is_no_obstacle(clock: ManualClock) -> None:
-    """A lease that was created although the store said no is found to be ours."""
+    """A lease that was created although the store said no is ours, on any system."""
     begin(Plan(2, is_after=True))
     lease = _lease(clock)
+    # There are systems where nobody can tell which process that is.
+    lease._own = replace(lease._own, process=replace(lease._own.process, space=""))
     with pytest.raises(OSError, match="was to fail"):
         lease.claim()
     assert lease.claim() is None

@@ -101,7 +101,12 @@ def test_errors_tell_no_secret() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["s3://me:secret@host/job", "sftp://:secret@host/job", "https://[secret:x@y", "a::s3://b/c"],
+    [
+        "s3://me:secret@host/job",
+        "sftp://:secret@host/job",
+        "https://[secret:x@y",
+        "zip://a::s3://b/c",
+    ],
 )
 def test_an_address_with_a_secret_or_two_stores_is_refused(path: str) -> None:
     """The message does not repeat the secret."""
