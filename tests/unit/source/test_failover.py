@@ -39,13 +39,16 @@ def prices(*members: ScriptedSource, **settings: Any) -> tuple[list[float], mdp.
     return result.to_arrow("store")["price"].to_pylist(), result
 
 
-def test_next_source_takes_over() -> None:
-    """What the first one gave stays, and the second one goes on."""
+def test_next_source_takes_over(caplog: pytest.LogCaptureFixture) -> None:
+    """What the first one gave stays, the second one goes on, and the log says why."""
     first = ScriptedSource(items=(row(1, 1), row(2, 2), RetryableError("cut off")))
     second = ScriptedSource(items=(row(2, 20), row(3, 30)))
     found, result = prices(first, second, strategy="first")
     assert found == [1, 2, 20, 30]
     assert result.ledger["feed"].rows_in == 4
+    assert [record.message for record in caplog.records] == [
+        "`feed` leaves source 1, scripted: cut off"
+    ]
 
 
 def test_watermark_never_falls() -> None:
