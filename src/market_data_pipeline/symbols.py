@@ -101,6 +101,21 @@ class SymbolTable:
         """Return the codes of names, (n,) int32, adding those seen for the first time."""
         return np.fromiter((self.code(name) for name in names), np.int32)
 
+    def encode_table(self, theirs: SymbolTable) -> npt.NDArray[np.int32]:
+        """Return the code here of each code of another table, adding what is missing."""
+        # What is there now: others may be adding to it.
+        names = theirs.names[: len(theirs)]
+        with self._adding:
+            if names and not self._names:
+                codes = np.arange(len(names), dtype=np.int32)
+                # The hash of a name is what adding it costs, and it is known there.
+                self._groups = theirs.key_groups(codes)
+                self._names.extend(names)
+                # Last, so that whoever finds a code finds the rest too.
+                self._codes.update(zip(names, range(len(names)), strict=True))
+                return codes
+        return self.encode(names)
+
     def encode_arrow(self, array: pa.Array) -> npt.NDArray[np.int32]:
         """Return the codes of an Arrow string or dictionary array without nulls, (n,) int32."""
         if not pa.types.is_dictionary(array.type):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from market_data_pipeline.symbols import SymbolTable
@@ -25,3 +26,23 @@ def test_names_as_arrow_do_not_import_pandas() -> None:
         "SymbolTable(['a']).arrow_names(); sys.exit('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_table_taken_over_whole_is_as_one_filled_name_by_name() -> None:
+    """Codes, key groups and what is added later do not depend on the way in."""
+    theirs = SymbolTable(["a", "b", "c"])
+    taken, filled = SymbolTable(), SymbolTable(["a", "b", "c"])
+    assert taken.encode_table(theirs).tolist() == [0, 1, 2]
+    for name in ("d", "e"):
+        assert taken.code(name) == filled.code(name)
+    codes = np.arange(5, dtype=np.int32)
+    assert taken.names == filled.names
+    assert taken.key_groups(codes).tolist() == filled.key_groups(codes).tolist()
+    assert len(theirs) == 3
+
+
+def test_a_table_is_translated_to_what_is_there() -> None:
+    """Names that are known keep their codes, the others are added behind them."""
+    symbols = SymbolTable(["c", "x"])
+    assert symbols.encode_table(SymbolTable(["a", "c"])).tolist() == [2, 0]
+    assert symbols.encode_table(SymbolTable()).tolist() == []

@@ -32,8 +32,8 @@ class Translation:
     def _codes_of(self, theirs: SymbolTable) -> npt.NDArray[np.int32] | None:
         """Return the run's code for each code of another table, None if all are the same."""
         if theirs is not self._known or len(theirs) != self._known_count:
-            codes = self._symbols.encode(theirs.names)
-            self._known, self._known_count = theirs, len(theirs)
+            codes = self._symbols.encode_table(theirs)
+            self._known, self._known_count = theirs, len(codes)
             same = np.array_equal(codes, np.arange(len(codes)))
             self._codes = None if same else codes
         return self._codes
