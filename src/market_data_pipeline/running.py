@@ -7,16 +7,19 @@ __all__ = ("run",)
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
 
 from market_data_pipeline.clock import Clock
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run
+
+_Interrupt: TypeAlias = Future[Callable[[], None]]
+"""What interrupts a run, once it is under way."""
 
 
 def run(
@@ -54,14 +57,42 @@ def run(
         KeyboardInterrupt: If it was interrupted twice.
     """
     running = Run(dag, clock=clock, checkpoint=checkpoint, resume=resume, notify=notify)
-    if not _inside_a_loop():
-        return asyncio.run(_run(running, progress))
-    return _run_in_thread(running, progress)
+    if _inside_a_loop():
+        return _run_in_thread(running, progress)
+    interrupt: _Interrupt = Future()
+
+    def on_signal(*_: object) -> None:
+        if interrupt.done():
+            interrupt.result()()
+        else:
+            running.stop()
+
+    with _handled(on_signal):
+        return asyncio.run(_run(running, progress, interrupt))
+
+
+@contextmanager
+def _handled(on_signal: Callable[..., None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call a function, if this is the thread that is told of them.
+
+    They are set before there is a loop: what a loop sets and takes back for itself costs
+    more than opening the nodes of a small graph.
+    """
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not set from Python, and not to be set from it
+                signal.signal(number, handler)
 
 
 def _run_in_thread(running: Run, progress: Callable[[Run], None] | None) -> RunResult:
     outcome: Future[RunResult] = Future()
-    interrupt: Future[Callable[[], None]] = Future()
+    interrupt: _Interrupt = Future()
 
     def work() -> None:
         try:
@@ -91,10 +122,9 @@ def _inside_a_loop() -> bool:
 
 
 async def _run(
-    running: Run,
-    progress: Callable[[Run], None] | None,
-    interrupt: Future[Callable[[], None]] | None = None,
+    running: Run, progress: Callable[[Run], None] | None, interrupt: _Interrupt
 ) -> RunResult:
+    """Run a graph, once it is known how to interrupt it from any thread, or in a signal."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     killed = False
@@ -111,25 +141,10 @@ async def _run(
         with suppress(RuntimeError):  # the loop is closed: the run has just ended
             loop.call_soon_threadsafe(on_signal)
 
-    if interrupt is not None:
-        interrupt.set_result(on_interrupt)
-    handled: list[tuple[signal.Signals, Any]] = []
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before = signal.getsignal(number)
-            try:
-                loop.add_signal_handler(number, on_signal)
-            except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt as usual
-                break
-            handled.append((number, before))
+    interrupt.set_result(on_interrupt)
     try:
         return await running.run(progress)
     except asyncio.CancelledError:
         if killed:
             raise KeyboardInterrupt from None
         raise
-    finally:
-        for number, before in handled:
-            loop.remove_signal_handler(number)
-            if before is not None:  # None: not set from Python, and not to be set from it
-                signal.signal(number, before)
