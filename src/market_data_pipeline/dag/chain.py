@@ -47,6 +47,7 @@ from market_data_pipeline.dag.nodes import (
     TimedOperator,
     TransformNode,
 )
+from market_data_pipeline.dag.roles import is_join
 from market_data_pipeline.errors import GraphError, NodeError
 
 
@@ -71,7 +72,7 @@ def step_of(node: Node, component: TransformNode | JoinNode, context: NodeContex
     """Return an operator, ready to be a step of a chain."""
     operator: Any = component.build(context)
     told = operator
-    join: JoinOperator | None = operator if isinstance(component, JoinNode) else None
+    join: JoinOperator | None = operator if is_join(component) else None
     is_async = inspect.iscoroutinefunction(operator.process)
     on_status = told.status if isinstance(told, StatusOperator) else None
     sides = frozenset(node.side_outputs)

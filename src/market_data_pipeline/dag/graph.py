@@ -11,12 +11,13 @@ from typing import Final, Literal, TypeAlias
 
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.component import type_name_of
-from market_data_pipeline.dag.nodes import (
-    JoinNode,
-    SelectiveNode,
-    SinkNode,
-    SourceNode,
-    TransformNode,
+from market_data_pipeline.dag.nodes import SelectiveNode
+from market_data_pipeline.dag.roles import (
+    Component,
+    is_component,
+    is_join,
+    is_source,
+    is_transform,
 )
 from market_data_pipeline.errors import (
     ConfigError,
@@ -33,7 +34,6 @@ from market_data_pipeline.records import Schema
 
 Policy: TypeAlias = Literal["block", "drop_oldest", "drop_newest", "conflate"]
 Kind: TypeAlias = Literal["source", "operator", "sink"]
-Component: TypeAlias = SourceNode | TransformNode | JoinNode | SinkNode
 
 DEFAULT_EDGE_ROWS: Final = 262_144
 DEFAULT_EDGE_BYTES: Final = 64 * 1024 * 1024
@@ -94,10 +94,9 @@ class Node:
     @property
     def kind(self) -> Kind:
         """What the node is."""
-        kind = _KINDS.get(type(self.component))
-        if kind is None:
-            kind = _KINDS[type(self.component)] = _kind_of(self.component)
-        return kind
+        if is_transform(self.component) or is_join(self.component):
+            return "operator"
+        return "source" if is_source(self.component) else "sink"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -115,16 +114,6 @@ class Node:
         """Output ports that may be left unconnected."""
         ports: tuple[str, ...] = getattr(self.component, "side_outputs", ())
         return () if self.kind == "sink" else ports
-
-
-# Asking whether something fulfils a protocol takes microseconds, and it is asked often.
-_KINDS: Final[dict[type, Kind]] = {}
-
-
-def _kind_of(component: Component) -> Kind:
-    if isinstance(component, TransformNode | JoinNode):
-        return "operator"
-    return "source" if isinstance(component, SourceNode) else "sink"
 
 
 def input_names(component: object) -> tuple[str, ...]:
@@ -165,7 +154,7 @@ class Dag:
             DuplicateNodeError: If the name is taken.
             ConfigError: If the name cannot be one, or `component` is no component.
         """
-        if not isinstance(component, SourceNode | TransformNode | JoinNode | SinkNode):
+        if not is_component(component):
             msg = f"a node needs a source, an operator or a sink, was {component!r}"
             raise ConfigError(msg)
         name = self._free_name(type_name_of(component)) if name is None else name
@@ -317,18 +306,18 @@ class Dag:
         """
         component = node.component
         given: Mapping[str, Schema | None] = {}
-        if isinstance(component, TransformNode):
+        if is_transform(component):
             schema = self.input_schema(node, known)
             if schema is not None:
                 with _named(node):
                     given = component.output_schemas(schema)
-        elif isinstance(component, JoinNode):
+        elif is_join(component):
             _check_conflation(node, known)
             left, right = self.join_inputs(node, known)
             if left is not None and right is not None:
                 with _named(node):
                     given = component.join_schemas(left, right)
-        elif isinstance(component, SourceNode):
+        elif is_source(component):
             given = {"out": component.schema()}
         else:
             self.input_schema(node, known)
@@ -382,13 +371,13 @@ class Dag:
             needs: frozenset[str] | None = None
             # A side output carries rows as they came in, with all their columns.
             sides = any((node.name, port) in wanted for port in node.side_outputs)
-            if isinstance(node.component, TransformNode) and not sides:
+            if is_transform(node.component) and not sides:
                 needs = node.component.required_columns(self._wanted_of(node, wanted))
                 schema = self.input_schema(node, known)
                 if needs is not None and schema is not None:
                     needs = _selected(node.component, needs, schema)
             of_input: dict[str, frozenset[str] | None] = {}
-            if isinstance(node.component, JoinNode) and not sides:
+            if is_join(node.component) and not sides:
                 both = node.component.required_inputs(self._wanted_of(node, wanted))
                 of_input = dict(zip(node.component.inputs, both, strict=True))
             for edge in node.inputs:

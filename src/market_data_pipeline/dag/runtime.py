@@ -45,13 +45,7 @@ from market_data_pipeline.dag.messages import (
     Watermark,
 )
 from market_data_pipeline.dag.metrics import Account, Ledger
-from market_data_pipeline.dag.nodes import (
-    JoinNode,
-    NodeContext,
-    SinkNode,
-    SourceNode,
-    TransformNode,
-)
+from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.observing import Reading, figures_of
 from market_data_pipeline.dag.pressure import (
     Pressure,
@@ -60,6 +54,7 @@ from market_data_pipeline.dag.pressure import (
     ThrottledReader,
 )
 from market_data_pipeline.dag.results import RunResult
+from market_data_pipeline.dag.roles import is_join, is_sink, is_source, is_transform
 from market_data_pipeline.errors import CheckpointError, NodeError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
@@ -339,7 +334,7 @@ class Run:
             await self._session.open(self._symbols)
         for node in self.dag.order():
             known = self._session is not None and self._session.is_known(node.name)
-            if isinstance(node.component, SinkNode) and not known:
+            if is_sink(node.component) and not known:
                 try:
                     node.component.check()
                 except Exception as err:
@@ -580,16 +575,16 @@ class Run:
                 None if session is None else session.job,
             )
             with boundary(node):
-                if isinstance(component, TransformNode | JoinNode):
+                if is_transform(component) or is_join(component):
                     known.update(self.dag.output_schemas(node, known))
                     steps[node.name] = step_of(node, component, context)
-                elif isinstance(component, SourceNode):
+                elif is_source(component):
                     reader = await component.open(context)
                     source = RunningSource(node, reader, context.account)
                     self._sources.append(source)
                     known.update(dict.fromkeys((node.name, port) for port in node.outputs))
                     known[node.name, "out"] = reader.schema
-                else:
+                elif is_sink(component):
                     schema = self.dag.input_schema(node, known)
                     writer = await component.open(context, schema)
                     inlets[node.name] = self._inlet(node)
