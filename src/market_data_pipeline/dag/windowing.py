@@ -23,9 +23,10 @@ Kernel: TypeAlias = Callable[..., Any]
 
 _FIRST_WINDOWS: Final = 4
 _FIRST_SLOTS: Final = 64
+_OUT_SLOTS: Final = 8_192
 # Rows of `out` must not start at one address modulo a power of two: the cache could not
 # hold a column of it.
-_OUT_SLOTS: Final = 8_192 + 72
+_OUT_SPARE: Final = 72
 _CACHE_LINE: Final = 64
 _PICKED_ROWS: Final = 1_024 + 1
 
@@ -229,7 +230,7 @@ class TumblingWindows:
         self._places = np.full(2 * _FIRST_WINDOWS, -1, np.int32)
         self._index = np.full(_FIRST_WINDOWS * 64, -1, np.int32)
         self._slots = _aligned_slots(_FIRST_SLOTS)
-        self._out = _out_columns()
+        self._out = _out_columns(_OUT_SLOTS)
         self._given = 0
         self._late = np.empty(0, np.int64)
         self._picked = np.empty((2, _PICKED_ROWS), np.int64)
@@ -286,6 +287,7 @@ class TumblingWindows:
         ]
         meta = self._meta
         meta[layout.META_LATE] = meta[layout.META_PICKED] = 0
+        self._make_room()
         if len(self._late) < len(times):
             self._late = np.empty(max(len(times), 1_024), np.int64)
         given: list[Int64s] = []
@@ -366,6 +368,7 @@ class TumblingWindows:
         if watermark < TIME_MAX and watermark + bound < self._meta[layout.META_TRIGGER]:
             return []
         given = []
+        self._make_room()
         while not self._close(
             watermark,
             self._meta,
@@ -382,13 +385,23 @@ class TumblingWindows:
         """Give the slots given out since the last time, without copying them."""
         stop = int(self._meta[layout.META_OUT])
         given = self._out[:, self._given : stop]
-        if stop + 1 < _OUT_SLOTS:
-            self._given = stop
-        else:
+        self._given = stop
+        if stop + 1 >= self._out.shape[1]:
             # A retraction and what replaces it take two.
-            self._out = _out_columns()
-            self._given = self._meta[layout.META_OUT] = 0
+            self._begin_out()
         return given
+
+    def _make_room(self) -> None:
+        """See that all slots can be given out in one piece: pieces would have to be joined."""
+        stop = int(self._meta[layout.META_OUT])
+        if stop == self._given and stop + self.slots_used // self._step > self._out.shape[1]:
+            self._begin_out()
+
+    def _begin_out(self) -> None:
+        # Room for the slots several times: a part that is left at the end is not used.
+        slots = _OUT_SLOTS * (1 + 2 * self.slots_used // self._step // _OUT_SLOTS)
+        self._out = _out_columns(slots)
+        self._given = self._meta[layout.META_OUT] = 0
 
     def _joined(self, given: Sequence[Int64s]) -> Int64s:
         if len(given) == 1:
@@ -538,8 +551,9 @@ def _pairs_joined(parts: Sequence[tuple[Int64s, Int64s]]) -> tuple[Int64s, Int64
     return np.concatenate(starts), np.concatenate(ends)
 
 
-def _out_columns() -> Int64s:
-    return new_column(layout.OUT * _OUT_SLOTS, np.int64).reshape(layout.OUT, _OUT_SLOTS)
+def _out_columns(count: int) -> Int64s:
+    count += _OUT_SPARE
+    return new_column(layout.OUT * count, np.int64).reshape(layout.OUT, count)
 
 
 def _aligned_slots(count: int) -> Int64s:
