@@ -72,20 +72,28 @@ def _estimate(low, high, divisor):
 
 
 @inlined
-def _divide(low, high, divisor):
+def _divide(low, high, divisor, estimate):
     """Return quotient and rest, both uint64, of a number whose quotient is below 9.3e18.
 
     A quotient estimated with floats is off by 2**-51 of itself. What it leaves is exact
-    and mostly fits in 64 bits; the second time it does unless the divisor is large, and
-    then a step or two are missing.
+    and mostly less than the divisor, or fits in 64 bits at least; the second time it does
+    unless the divisor is large, and then a step or two are missing.
     """
     digits = _ZERO
-    for _ in range(2):
-        if high == low >> 63:
-            break
-        part = np.int64(min(_estimate(low, high, divisor), _BELOW_TWO_63))
-        digits += np.uint64(part)
+    if high != low >> 63:
+        part = np.int64(min(estimate, _BELOW_TWO_63))
+        digits = np.uint64(part)
         low, high = add_product(low, high, -part, divisor)
+        if high == low >> 63:
+            # A division takes as long as all else here, and mostly is not needed.
+            if 0 <= low < divisor:
+                return digits, np.uint64(low)
+            if -divisor <= low < 0:
+                return digits - _ONE, np.uint64(low + divisor)
+        else:
+            part = np.int64(min(_estimate(low, high, divisor), _BELOW_TWO_63))
+            digits += np.uint64(part)
+            low, high = add_product(low, high, -part, divisor)
     while high > 0 or (high == 0 and low < 0):
         digits += _ONE
         low, high = add_product(low, high, -1, divisor)
@@ -109,9 +117,10 @@ def divide_half_even(low, high, divisor):
     if negative:
         low = np.int64(~np.uint64(low) + _ONE)
         high = np.int64(~np.uint64(high) + (_ONE if low == 0 else _ZERO))
-    if high < 0 or _estimate(low, high, divisor) > _TOO_LARGE:
+    estimate = _estimate(low, high, divisor)
+    if high < 0 or estimate > _TOO_LARGE:
         return 0, False
-    quotient, rest = _divide(low, high, divisor)
+    quotient, rest = _divide(low, high, divisor, estimate)
     gap = np.uint64(divisor) - rest
     if rest > gap or (rest == gap and (quotient & _ONE) == _ONE):
         quotient += _ONE
