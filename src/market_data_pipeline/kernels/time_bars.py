@@ -20,6 +20,7 @@ from numba import boolean, int32, int64, types, uint8
 from market_data_pipeline.kernels.bar_slot import begin_carried, write_carried
 from market_data_pipeline.kernels.compiling import called, inlined, kernel
 from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
+from market_data_pipeline.kernels.seldom import seldom
 from market_data_pipeline.kernels.trade_slot import (
     COUNT,
     UPDATES_ALL,
@@ -456,15 +457,18 @@ def time_bars(
                     overflow |= take_trade(base, time, a[i], b[i], slots)
                 at += 1
         elif plain and not quotes and implicit:
+            # A time between the start and the trigger closes nothing.
+            span = np.uint64(0)
+            if trigger > max(start, highest):
+                span = min(live, np.uint64(trigger) - np.uint64(start))
             while i < stop:
                 time = times[i]
-                reached = max(highest, time)
-                if reached >= trigger or np.uint64(time - start) >= live:
+                if seldom(np.uint64(time - start) >= span):
                     break
                 slot = index[windows_base + np.uint64(codes[i])]
-                if slot < 0:
+                if seldom(slot < 0):
                     break
-                highest = reached
+                highest = max(highest, time)
                 base = np.uint64(slot) * np.uint64(SLOT)
                 overflow |= take_trade(base, time, a[i], b[i], slots)
                 i += np.uint64(1)
