@@ -36,6 +36,8 @@ _GATHERED_BATCHES: Final = 64
 _SPREAD_ROWS: Final = 1_048_576
 """Rows that wait until they are spread over the partitions, so that files are not small."""
 _NEAR: Final = frozenset({Kind.TIME, Kind.INT})
+_HARDLY_REPEAT: Final = frozenset({"volume", "vwap", "turnover"})
+"""Sums and averages: a dictionary of them takes longer to make, and is larger, than they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,11 @@ class _PartFile:
         # dictionary. The others repeat.
         written = [field for field in schema if field.name in arrow.names]
         differences = [field.name for field in written if field.kind in _NEAR]
-        repeats: Any = [field.name for field in written if field.kind not in _NEAR] or False
+        repeats: Any = [
+            field.name
+            for field in written
+            if field.kind not in _NEAR and field.name not in _HARDLY_REPEAT
+        ] or False
         try:
             self._writer = pq.ParquetWriter(
                 self._file,

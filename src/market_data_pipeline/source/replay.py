@@ -41,7 +41,8 @@ from market_data_pipeline.source.rewinding import (
 )
 from market_data_pipeline.source.time_range import moment_ns
 
-_BATCHES_AHEAD: Final = 2
+_BATCHES_AHEAD: Final = 8
+"""So many that the reader goes on while the engine waits for a core, and the other way round."""
 _JOINTS: Final = 10
 """How many bounds of disorder a recording that is cut may have in common with its next part."""
 

@@ -14,8 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _THREADS: Final = 2
-_GROUPS_AHEAD: Final = _THREADS + 1
-"""One waits for a thread, so that none is idle while the rows of another are given."""
+_GROUPS_AHEAD: Final = 2 * _THREADS + 1
+"""Two for each thread, so that none is idle while the rows of another are given.
+
+On few cores whoever takes the rows gets its turn some milliseconds late, as long as a thread
+takes for a group.
+"""
 _GROUP_ROWS_MAX: Final = 262_144
 
 
