@@ -398,7 +398,7 @@ def test_kinds_and_formats_have_names() -> None:
         load_batch(b"", ONE, SymbolTable(), "jsn")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="`Bar` or `Quote`"):
         load_records(b"", int)
-    with pytest.raises(ConfigError, match="of one kind, were of 0"):
+    with pytest.raises(ConfigError, match="of one kind, were none"):
         dump_records([])
     nested = Schema("x", (Field("x", Kind.ARROW, arrow=pa.list_(pa.int64())),), time="")
     with pytest.raises(SchemaError, match="cannot be sent"):
