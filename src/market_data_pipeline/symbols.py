@@ -101,6 +101,21 @@ class SymbolTable:
         """Return the codes of names, (n,) int32, adding those seen for the first time."""
         return np.fromiter((self.code(name) for name in names), np.int32)
 
+    def encode_texts(self, texts: npt.NDArray[np.str_]) -> npt.NDArray[np.int32]:
+        """Return the codes of names that `texts` has given, (n,) int32, as `encode` does.
+
+        Each name is looked up once, however many rows have it.
+        """
+        width = texts.dtype.itemsize
+        if not len(texts) or not width:
+            return self.encode(texts.tolist())
+        texts = np.ascontiguousarray(texts)
+        cells = pa.Array.from_buffers(pa.binary(width), len(texts), [None, pa.py_buffer(texts)])
+        found = cells.dictionary_encode()
+        names = np.frombuffer(b"".join(found.dictionary.to_pylist()), texts.dtype)
+        codes: npt.NDArray[np.int32] = self.encode(names.tolist())[found.indices.to_numpy()]
+        return codes
+
     def encode_table(self, theirs: SymbolTable) -> npt.NDArray[np.int32]:
         """Return the code here of each code of another table, adding what is missing."""
         # What is there now: others may be adding to it.

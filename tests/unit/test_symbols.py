@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from market_data_pipeline.symbols import SymbolTable
 
@@ -46,3 +48,13 @@ def test_a_table_is_translated_to_what_is_there() -> None:
     symbols = SymbolTable(["c", "x"])
     assert symbols.encode_table(SymbolTable(["a", "c"])).tolist() == [2, 0]
     assert symbols.encode_table(SymbolTable()).tolist() == []
+
+
+@given(st.lists(st.sampled_from(["", "A", "BB", "Ωmega", "a longer name", "𝄞"])))
+def test_names_of_an_array_get_the_codes_of_a_list(names: list[str]) -> None:
+    """In the order in which they first come."""
+    one, other = SymbolTable(["known"]), SymbolTable(["known"])
+    found = other.encode_texts(np.array(names, np.str_))
+    assert found.dtype == np.int32
+    assert found.tolist() == one.encode(names).tolist()
+    assert other.names == one.names

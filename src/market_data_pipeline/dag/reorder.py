@@ -266,7 +266,7 @@ class Reorder:
         for field in schema:
             column = saved.keyed[_PREFIX + field.name]
             if field.kind is Kind.SYMBOL:
-                columns[field.name] = self._symbols.encode(column.tolist())
+                columns[field.name] = self._symbols.encode_texts(column)
             elif field.kind is Kind.ARROW:
                 columns[field.name] = _thawed(column, field.arrow)
             else:

@@ -507,7 +507,7 @@ class TumblingWindows:
                 msg = f"the state has windows with {name} {theirs} ns, these have {mine} ns"
                 raise SnapshotError(msg)
         self.watermark = snapshot.scalars["watermark"]
-        codes = self._symbols.encode(snapshot.keyed["symbol"].tolist())
+        codes = self._symbols.encode_texts(snapshot.keyed["symbol"])
         keyed = [snapshot.keyed[name].tolist() for name in ("start", "end", "fired")]
         self._make_keys()
         rows: dict[int, int] = {}

@@ -357,7 +357,7 @@ class ActivityBars:
                     f"{bars.scalars.get(name)}, here it is {mine}"
                 )
                 raise SnapshotError(msg)
-        codes = self._context.symbols.encode(bars.keyed["symbol"].tolist())
+        codes = self._context.symbols.encode_texts(bars.keyed["symbol"])
         self._make_keys(max(_FIRST_KEYS, len(self._context.symbols)))
         self._slots.reshape(-1, self._words)[codes] = bars.keyed["words"]
         self._context.account.held += self._rows_in_slots()

@@ -183,5 +183,5 @@ class Filling:
         self._done = snapshot.scalars["done"]
         self._places = {}
         self._codes = np.empty(0, np.int32)
-        self._placed(self._symbols.encode(snapshot.keyed["symbol"].tolist()).astype(np.int64))
+        self._placed(self._symbols.encode_texts(snapshot.keyed["symbol"]).astype(np.int64))
         self._last = np.ascontiguousarray(last.T.reshape(self._sides, -1))

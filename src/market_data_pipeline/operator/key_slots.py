@@ -117,7 +117,7 @@ class _Symbols(_Direct):
         if len(first) and first.dtype.kind != "U":
             msg = "the saved keys are of columns of other types"
             raise SnapshotError(msg)
-        return symbols.encode(first.tolist()).astype(np.int64)
+        return symbols.encode_texts(first).astype(np.int64)
 
 
 class _Table:

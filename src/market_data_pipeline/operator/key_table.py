@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ("KeyTable",)
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ _TARGET: Final = 3
 _LEAST_FREE: Final = 2
 _MOST_FREE: Final = 6
 _ROWS_AT_ONCE: Final = 128
+_KEYS_AT_ONCE: Final = 65_536
 _SLOTS_PER_GROUP: Final = 8
 _SLOTS_PER_KEY: Final = 4
 # Eight neighbouring values are a group.
@@ -123,13 +125,17 @@ class KeyTable:
         """Take over keys that are all different, in the place of those that are there."""
         watermark = self._counts[2]
         self._counts[0], self._counts[2] = 0, TIME_MIN
-        self._make_room(0)
+        # All room at once: to grow on the way is to put most keys in twice.
+        self._make_room(0, self._groups_of(first, second))
         # A key that was never seen is put in with its time plus `ttl`.
-        never = np.full(len(expires), TIME_MIN)
-        keep = np.empty(len(expires), np.bool_)
+        never = np.full(_KEYS_AT_ONCE, TIME_MIN)
+        keep = np.empty(_KEYS_AT_ONCE, np.bool_)
         # The layout is not changed for a part of the keys.
         self._loading = True
-        self.mark((first, second), expires, (never, TIME_MIN, 0), 0, keep)
+        for part in _parts(len(expires)):
+            times = expires[part]
+            marks = (never[: len(times)], TIME_MIN, 0)
+            self.mark((first[part], second[part]), times, marks, 0, keep)
         self._loading = False
         self._counts[2] = watermark
 
@@ -153,10 +159,11 @@ class KeyTable:
             self._make_room(used)
         insert_groups(self.slots, self.groups, used)
 
-    def _make_room(self, used: int) -> None:
-        """Move to new memory, with all slots free."""
+    def _make_room(self, used: int, expected: int = 0) -> None:
+        """Move to new memory, with all slots free and room for so many groups as expected."""
         width = 2 + (1 << self._bits)
-        groups = np.empty((max(_LEAST_GROUPS, used * _TARGET), width), np.int64)
+        room = max(used * _TARGET, expected * _LEAST_FREE)
+        groups = np.empty((max(_LEAST_GROUPS, room), width), np.int64)
         if used:
             groups[:used] = self.groups[:used]
         self.groups = groups
@@ -172,10 +179,28 @@ class KeyTable:
         if self._bits:
             alive = np.count_nonzero(groups[:, 2:] > self._counts[2])
             return bool(alive >= _KEYS_TO_STAY * len(groups))
-        mixed = groups[:, 0].view(np.uint64) * _MIX
-        mixed ^= mixed >> np.uint64(32)
-        mixed += (groups[:, 1] >> _NEIGHBOURS).view(np.uint64)
-        mixed *= _MIX
-        # Of the groups there would be one in sixteen is looked at, with all its keys.
-        chosen = mixed[mixed >> np.uint64(60) == 0]
+        chosen = _one_in_sixteen(groups[:, 0], groups[:, 1])
         return len(chosen) >= _KEYS_TO_GROUP * len(np.unique(chosen))
+
+    def _groups_of(self, first: Int64s, second: Int64s) -> int:
+        """Return about how many groups keys need."""
+        if not self._bits:
+            return len(first)
+        chosen = [_one_in_sixteen(first[part], second[part]) for part in _parts(len(first))]
+        return 16 * len(np.unique(np.concatenate(chosen))) if chosen else 0
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """Give slices that are small, as memory for a part is used again by the next one."""
+    for begin in range(0, count, _KEYS_AT_ONCE):
+        yield slice(begin, begin + _KEYS_AT_ONCE)
+
+
+def _one_in_sixteen(first: Int64s, second: Int64s) -> npt.NDArray[np.uint64]:
+    """Return the groups of neighbours that keys are of, as hashes; of one in sixteen, all keys."""
+    mixed = first.view(np.uint64) * _MIX
+    mixed ^= mixed >> np.uint64(32)
+    mixed += (second >> _NEIGHBOURS).view(np.uint64)
+    mixed *= _MIX
+    chosen: npt.NDArray[np.uint64] = mixed[mixed >> np.uint64(60) == 0]
+    return chosen

@@ -85,7 +85,7 @@ class ExactKey:
             if len(half) and symbolic != (half.dtype.kind == "U"):
                 msg = "the saved keys are of columns of other types"
                 raise SnapshotError(msg)
-            halves.append(_int64s(symbols.encode(half.tolist()) if symbolic else half))
+            halves.append(_int64s(symbols.encode_texts(half) if symbolic else half))
         return halves[0], halves[1]
 
     def groups(self, halves: Halves, symbols: SymbolTable) -> npt.NDArray[np.int16]:

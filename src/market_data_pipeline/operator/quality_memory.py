@@ -81,7 +81,7 @@ class QualityMemory:
             msg = "the state is not one of `quality` with these checks and this window"
             raise SnapshotError(msg)
         words = snapshot.keyed["words"].copy()
-        codes = self._symbols.encode(snapshot.keyed["symbol"].tolist())
+        codes = self._symbols.encode_texts(snapshot.keyed["symbol"])
         words[:, self._code] = codes
         self.admit(len(self._symbols))
         slots = max(_LEAST_SLOTS, 1 << (2 * len(words)).bit_length())

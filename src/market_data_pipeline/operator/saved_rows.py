@@ -85,7 +85,7 @@ def _saved(column: Column, field: Field, symbols: SymbolTable) -> npt.NDArray[An
 
 def _loaded(values: npt.NDArray[Any], field: Field, symbols: SymbolTable) -> Column:
     if field.kind is Kind.SYMBOL:
-        return symbols.encode(values.tolist())
+        return symbols.encode_texts(values)
     if field.kind is not Kind.ARROW:
         return np.ascontiguousarray(values, field.dtype)
     schema = pa.schema([("value", field.arrow)])

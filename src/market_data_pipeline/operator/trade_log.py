@@ -190,7 +190,7 @@ class TradeLog:
         kept: dict[str, bool] = dict(zip(("missing", "updates"), has, strict=True))
         self._chunks.append(
             _Chunk(
-                self._symbols.encode(rows["symbol"].tolist()),
+                self._symbols.encode_texts(rows["symbol"]),
                 ids.astype(object) if ids.dtype.kind == "U" else ids,
                 {n: np.array(rows[n]) if kept.get(n, True) else _NONE for n in _NUMBERS},
                 np.ones(len(ids), np.bool_),
@@ -202,7 +202,7 @@ class TradeLog:
         """Return a snapshot of windows with the trades as further rows of it."""
         trades = self.snapshot()
         slots, rows = len(windows.key_groups), len(trades["time"])
-        codes = self._symbols.encode(trades["symbol"].tolist())
+        codes = self._symbols.encode_texts(trades["symbol"])
         keyed: dict[str, npt.NDArray[Any]] = {}
         for name, array in windows.keyed.items():
             if name == "symbol":

@@ -249,7 +249,7 @@ class WindowRows:
         for field in self._fields:
             values: Any = snapshot.keyed[f"key.{field.name}"]
             if field.kind is Kind.SYMBOL:
-                values = self._symbols.encode(values.tolist())
+                values = self._symbols.encode_texts(values)
             elif field.kind is Kind.ARROW:
                 nulls = snapshot.keyed[f"null.{field.name}"]
                 values = pa.array(values.tolist(), field.arrow, mask=nulls)
