@@ -37,13 +37,15 @@ class Entry:
     Attributes:
         turn: Its turn from now on.
         is_new: True if it has no line yet.
-        is_own: True if what is in the sink is the job's own: of this lineage, of one that
-            it branched off from, or of runs that were killed before they committed anything.
+        is_own: True if what is in the sink is the job's own: of this lineage, or of one
+            that it branched off from.
+        is_unused: True if runs of the job were here before, and none committed anything.
     """
 
     turn: int
     is_new: bool
     is_own: bool
+    is_unused: bool
 
 
 def enter(lines: Sequence[LedgerLine], job: Job, place: str) -> Entry:
@@ -59,17 +61,16 @@ def enter(lines: Sequence[LedgerLine], job: Job, place: str) -> Entry:
     """
     highest = max((line.turn for line in lines), default=0)
     known = {line.lineage: line for line in lines}
-    # One that was killed early has made the table, and left no checkpoint to know it by.
+    is_own = not known.keys().isdisjoint({job.lineage, *job.ancestors})
     is_unused = bool(lines) and not any(line.epoch for line in lines)
-    is_own = is_unused or not known.keys().isdisjoint({job.lineage, *job.ancestors})
     mine = known.get(job.lineage)
     if mine is None:
-        return Entry(highest + 1, is_new=True, is_own=is_own)
+        return Entry(highest + 1, is_new=True, is_own=is_own, is_unused=is_unused)
     # One that was opened and never committed, as a run that was refused, counts for nothing.
     if any(line.turn > mine.turn and line.epoch for line in lines):
         raise _locked_out(place)
     turn = mine.turn if mine.turn == highest else highest + 1
-    return Entry(turn, is_new=False, is_own=is_own)
+    return Entry(turn, is_new=False, is_own=is_own, is_unused=is_unused)
 
 
 def mark_of(lines: Sequence[LedgerLine]) -> EpochMark | None:

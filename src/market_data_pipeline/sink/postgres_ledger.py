@@ -7,7 +7,7 @@ __all__ = ("PostgresLedger",)
 from typing import Any, final
 
 from market_data_pipeline.dag.epochs import EpochMark, Job
-from market_data_pipeline.sink.ledger import LedgerLine, enter, has_epoch, mark_of
+from market_data_pipeline.sink.ledger import Entry, LedgerLine, enter, has_epoch, mark_of
 from market_data_pipeline.sink.postgres_sql import (
     LEDGER,
     TableName,
@@ -35,8 +35,8 @@ class PostgresLedger:
         self._job = job
         self._sink = sink
 
-    def begin(self, connection: Any) -> bool:
-        """Enter the lineage as the one that may commit; tell whether the rows are its own.
+    def enter(self, connection: Any) -> Entry:
+        """Enter the lineage as the one that may commit.
 
         Raises:
             OutputError: If another lineage of the job has committed since.
@@ -51,7 +51,7 @@ class PostgresLedger:
             else "UPDATE {} SET turn = %s WHERE job = %s AND sink = %s AND lineage = %s"
         )
         connection.execute(self._sql(put), (entry.turn, *self._who))
-        return entry.is_own
+        return entry
 
     def mark(self, connection: Any) -> EpochMark | None:
         """Return what the job last committed, None if never."""

@@ -199,7 +199,10 @@ class PostgresEpochs:
 
     def _begin(self, connection: Any, table: PostgresTable) -> None:
         if not self._begun:
-            table.prepare(connection, is_own=self._ledger.begin(connection))
+            entry = self._ledger.enter(connection)
+            # A run that was killed early has made the table, and is known by nothing else.
+            is_left = entry.is_unused and table.is_empty(connection)
+            table.prepare(connection, is_own=entry.is_own or is_left)
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Take rows."""

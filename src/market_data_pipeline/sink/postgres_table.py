@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from market_data_pipeline.errors import OutputError, OutputExistsError
-from market_data_pipeline.sink.postgres_sql import TableName, create_table, lock_creation, oid_of
+from market_data_pipeline.sink.postgres_sql import (
+    TableName,
+    create_table,
+    load_psycopg,
+    lock_creation,
+    oid_of,
+)
 
 PostgresMode: TypeAlias = Literal["create", "append", "upsert"]
 
@@ -48,12 +54,21 @@ class PostgresTable:
         """Tell whether the table is there."""
         return oid_of(connection, self.name) is not None
 
+    def is_empty(self, connection: Any) -> bool:
+        """Tell whether the table has no rows, or is not there."""
+        if not self.exists(connection):
+            return True
+        sql = load_psycopg().sql
+        query = sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(self.name.sql)
+        (empty,) = connection.execute(query).fetchone()
+        return bool(empty)
+
     def prepare(self, connection: Any, *, is_own: bool) -> None:
         """Make the table, or make sure that the rows fit into the one that is there.
 
         Args:
             connection: The connection.
-            is_own: True if an earlier process of the same job has made the table.
+            is_own: True if an earlier process of the same job has made the table, or filled it.
 
         Raises:
             OutputExistsError: If it is there and must not be.

@@ -21,6 +21,7 @@ from market_data_pipeline.dag.nodes import NodeContext, SourceItem, SourceNode
 from market_data_pipeline.durations import Duration, duration_ns
 from market_data_pipeline.errors import ConfigError, SourceError
 from market_data_pipeline.records import FeedState, Schema
+from market_data_pipeline.redaction import redacted
 from market_data_pipeline.source.routing import Lost, Routing, Strategy
 
 _PORTS: Final = {"out", "rejected"}
@@ -135,7 +136,10 @@ class _FailoverReader:
         if isinstance(given, Lost):
             self._is_lost = True
             _log.warning(
-                "`%s` leaves source %s: %s", self._node, self._names[given.member], given.error
+                "`%s` leaves source %s: %s",
+                self._node,
+                self._names[given.member],
+                redacted(str(given.error)),
             )
             return self._told(FeedState.DISCONNECTED)
         items: list[tuple[str, SourceItem]] = []
