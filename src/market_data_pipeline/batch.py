@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from market_data_pipeline.errors import SchemaError
+from market_data_pipeline.kept_columns import KeptColumns
 from market_data_pipeline.records import Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
@@ -98,7 +99,10 @@ class Batch:
         self.columns = columns
         self.symbols = symbols
         self.progress = progress
-        self._length = len(next(iter(columns.values())))
+        if isinstance(columns, KeptColumns):
+            self._length = columns.rows
+        else:
+            self._length = len(next(iter(columns.values())))
         self._nbytes = -1
 
     def __len__(self) -> int:
@@ -128,6 +132,8 @@ class Batch:
     @property
     def nbytes(self) -> int:
         """Bytes held by the columns."""
+        if self._nbytes < 0 and isinstance(self.columns, KeptColumns):
+            self._nbytes = self.columns.nbytes
         if self._nbytes < 0:
             size = 0
             for column in self.columns.values():

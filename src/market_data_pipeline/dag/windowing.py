@@ -33,6 +33,7 @@ _PICKED_ROWS: Final = 1_024 + 1
 NONE: Final[Int64s] = np.empty(0, np.int64)
 """A column that the rows do not have."""
 EVERY_KEY: Final[npt.NDArray[np.uint8]] = np.empty(0, np.uint8)
+NO_ROW: Final[npt.NDArray[np.int32]] = np.empty(0, np.int32)
 """Rows of every key are taken."""
 
 
@@ -258,7 +259,11 @@ class TumblingWindows:
         return int(words.max(initial=TIME_MIN))
 
     def take(
-        self, batch: Batch, *values: Int64s, owned: npt.NDArray[np.uint8] = EVERY_KEY
+        self,
+        batch: Batch,
+        *values: Int64s,
+        owned: npt.NDArray[np.uint8] = EVERY_KEY,
+        left_out: npt.NDArray[np.int32] = NO_ROW,
     ) -> tuple[Int64s, Int64s]:
         """Take rows, giving slots out as the watermark passes over their windows.
 
@@ -266,6 +271,7 @@ class TumblingWindows:
             batch: The rows, for their event times, symbol codes and watermarks.
             values: (n,), (k, n) or (0,) each, what the kernel reads besides.
             owned: (K,) 1 for the codes whose rows are taken, or (0,) for all.
+            left_out: (k,) rows, rising, that are not taken, where `owned` is for all.
 
         Returns:
             The slots given out, (OUT, m) int64, as `kernels.windows` says; and the rows
@@ -297,6 +303,7 @@ class TumblingWindows:
                 position,
                 *columns,
                 owned,
+                left_out,
                 self._intervals,
                 meta,
                 self._table,
@@ -318,7 +325,7 @@ class TumblingWindows:
             elif reason == layout.LIES_IN_TWO:
                 raise self._lies_in_two(int(times[position]))
         late = self._late[: meta[layout.META_LATE]].copy()
-        rows = int(meta[layout.META_PICKED]) if len(owned) else len(times)
+        rows = int(meta[layout.META_PICKED]) if len(owned) else len(times) - len(left_out)
         self.taken += rows - len(late)
         if progress.end > self.watermark:
             given.extend(self._advance(progress.end))

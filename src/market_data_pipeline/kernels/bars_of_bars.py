@@ -53,6 +53,7 @@ _TABLE = types.Array(int64, 2, "C", readonly=True)
         _IN,
         _TABLE,
         types.Array(uint8, 1, "C", readonly=True),
+        types.Array(int32, 1, "C", readonly=True),
         _TABLE,
         *STATE,
         types.Array(int64, 1, "C"),
@@ -67,6 +68,7 @@ def bars_of_bars(
     closes,
     values,
     owned,
+    _left_out,
     sessions,
     meta,
     table,
@@ -92,6 +94,7 @@ def bars_of_bars(
             `take_trade_bar` or `take_quote_bar` takes.
         owned: (K,) uint8, 1 for the codes whose rows are to be taken, or (0,) for all; the
             others' rows move the watermark.
+        _left_out: (0,) int32, not used.
         sessions: See `kernels.windows`, as are `meta`, `table`, `places`, `index`, `slots`.
         meta: Scalars.
         table: Windows.

@@ -337,6 +337,7 @@ def revise_bar(
         _IN_64,
         _IN_64,
         types.Array(uint8, 1, "C", readonly=True),
+        _IN_32,
         types.Array(int64, 2, "C", readonly=True),
         *STATE,
         types.Array(int64, 1, "C"),
@@ -353,6 +354,7 @@ def time_bars(
     missing,
     updates,
     owned,
+    left_out,
     sessions,
     meta,
     table,
@@ -382,6 +384,8 @@ def time_bars(
         updates: (n,) int64 masks of what each trade counts for, or (0,) if for all.
         owned: (K,) uint8, 1 for the codes whose rows are to be taken, or (0,) for all; the
             others' rows move the watermark.
+        left_out: (k,) int32 rows, rising, that are not to be taken but move the watermark;
+            none where `owned` is given.
         sessions: See `kernels.windows`, as are `meta`, `table`, `places`, `index`, `slots`.
         meta: Scalars.
         table: Windows.
@@ -414,8 +418,12 @@ def time_bars(
     other_live = np.uint64(0)
     overflow = np.int64(0)
     reason = ALL_TAKEN
-    stop = np.uint64(len(times))
+    end = np.uint64(len(times))
     i = np.uint64(first)
+    gap = 0
+    while gap < len(left_out) and np.uint64(left_out[gap]) < i:
+        gap += 1
+    stop = np.uint64(left_out[gap]) if gap < len(left_out) else end
     some = len(owned) > 0
     block = i  # rows before it were looked at for `owned`
     at = found = done = 0
@@ -498,7 +506,13 @@ def time_bars(
                 take_quote(np.uint64(slot) * np.uint64(SLOT), time, a[i], b[i], slots)
                 i += np.uint64(1)
         if i >= stop:
-            break
+            if stop == end:
+                break
+            highest = max(highest, times[i] if implicit else clocks[i])
+            i += np.uint64(1)
+            gap += 1
+            stop = np.uint64(left_out[gap]) if gap < len(left_out) else end
+            continue
         # A row by which something is due, or that is for another window, the first of its
         # key, or not like most.
         time = times[i]

@@ -16,8 +16,15 @@ from market_data_pipeline.batch import TIME_MAX, Batch, Column, Progress
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot, stack, unstack
-from market_data_pipeline.dag.windowing import EVERY_KEY, NONE, TumblingWindows, WindowGrid
+from market_data_pipeline.dag.windowing import (
+    EVERY_KEY,
+    NO_ROW,
+    NONE,
+    TumblingWindows,
+    WindowGrid,
+)
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
+from market_data_pipeline.kept_columns import KeptColumns
 from market_data_pipeline.kernels import bar_slot, quote_slot, trade_slot
 from market_data_pipeline.kernels import windows as layout
 from market_data_pipeline.kernels.time_bars import (
@@ -206,7 +213,13 @@ class TimeBars:
         taken = windows.taken
         account = self._context.account
         columns = batch.columns
+        left_out = NO_ROW
         values: tuple[Int64s, ...]
+        kept = batch
+        if isinstance(columns, KeptColumns) and self._passes_over(kept, columns, owned):
+            # To pass over the rows that are left out takes less than to copy the others.
+            batch, left_out = columns.whole, columns.left_out
+            columns = batch.columns
         if self._inner is not None:
             batch = self._inner.pick(batch, account, owned)
             values = (batch.columns["ts_close"], self._inner.values(batch))
@@ -218,17 +231,28 @@ class TimeBars:
                 columns["missing"] if missing else NONE,
                 columns["updates"] if updates else self._every_update(len(batch)),
             )
-        given, skipped = windows.take(batch, *values, owned=owned)
+        given, skipped = windows.take(batch, *values, owned=owned, left_out=left_out)
         self._last_skipped = skipped
         account.held += windows.taken - taken
-        if windows.overflowed or (self._is_checked and self._has_undefined(batch, windows)):
-            self._refuse(batch)
+        if windows.overflowed or (
+            self._is_checked
+            and self._has_undefined(batch, windows)
+            and (batch is kept or self._has_undefined(kept, windows))
+        ):
+            self._refuse(kept)
         outputs: list[tuple[str, Batch]] = []
         if given.shape[1] or self._filling is not None:
             outputs += self._bars(given, before, windows)
         if len(skipped):
             outputs += self._skipped(batch, skipped)
         return outputs
+
+    def _passes_over(
+        self, batch: Batch, columns: KeptColumns, owned: npt.NDArray[np.uint8]
+    ) -> bool:
+        """Tell whether the kernel may be given the rows that were left out of a batch too."""
+        plain = self._inner is None and self._log is None and not len(owned)
+        return plain and columns.says_all_of(batch)
 
     def _every_update(self, rows: int) -> Int64s:
         """Return what trades count for that do not say.
