@@ -30,6 +30,7 @@ class RunningSource:
         outlets: Who reads it, by port.
         watermark: How far its rows have come.
         ended: True once its input has ended.
+        stopped: True once nothing more of it is wanted.
         reading: True while a read waits.
         barrier: The barrier it is to send before it reads on; None for none.
         asked: Set whenever `barrier` is.
@@ -43,6 +44,7 @@ class RunningSource:
     outlets: dict[str, list[Channel]] = field(default_factory=dict)
     watermark: int = TIME_MIN
     ended: bool = False
+    stopped: bool = False
     reading: bool = False
     barrier: Barrier | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)

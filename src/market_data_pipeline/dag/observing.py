@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ("Reading", "figures_of")
+__all__ = ("Reading", "figures_of", "ledger_of", "readings_of")
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN
+from market_data_pipeline.dag.assembly import Assembly
 from market_data_pipeline.dag.edges import ChannelStatistics
+from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.figures import (
     PLACES,
+    BacklogReader,
     Meter,
     NodeFigures,
     NodeState,
+    PacedReader,
     Phase,
+    TokenReader,
 )
 from market_data_pipeline.dag.graph import Dag, Node
 from market_data_pipeline.dag.metrics import Account, Ledger
@@ -44,6 +49,59 @@ class Reading:
     backlog: int | None = None
     budget_scale: float | None = None
     pacing_waits: int | None = None
+
+
+def ledger_of(parts: Assembly) -> Ledger:
+    """Return the accounts as they are now, rows waiting in front of a node included."""
+    dropped: dict[str, int] = {}
+    # A list is made in one go; threads may ask while the nodes are being opened.
+    for (reader, _), channel in list(parts.channels.items()):
+        dropped[reader] = dropped.get(reader, 0) + channel.statistics().rows_dropped
+    return Ledger(
+        tuple(
+            _shown(account, dropped.get(name, 0), parts.fan_ins.get(name))
+            for name, account in parts.accounts.items()
+        )
+    )
+
+
+def _shown(account: Account, dropped: int, fan_in: FanIn | None) -> Account:
+    """Return an account with what happened in front of the node.
+
+    A copy, as threads that look on may ask at the same time.
+    """
+    shown = replace(
+        account,
+        rows_in=account.rows_in + dropped,
+        queued=0 if fan_in is None else fan_in.held,
+        reasons=dict(account.reasons),
+        marks=dict(account.marks),
+    )
+    shown.add("dropped", dropped)
+    return shown
+
+
+def readings_of(parts: Assembly) -> dict[str, Reading]:
+    """Return what the engine holds of the nodes that are open."""
+    readings: dict[str, Reading] = {}
+    for source in parts.sources:
+        reader, mark = source.reader, source.watermark
+        readings[source.node.name] = Reading(
+            source.meter,
+            mark,
+            mark,
+            reader.backlog() if isinstance(reader, BacklogReader) else None,
+            reader.budget_scale if isinstance(reader, PacedReader) else None,
+            reader.pacing_waits if isinstance(reader, TokenReader) else None,
+        )
+    for chain in parts.chains:
+        mark = chain.watermark
+        for step in chain.steps:
+            readings[step.node.name] = Reading(step.meter, mark, step.watermark)
+            mark = step.watermark
+    for sink in parts.sinks:
+        readings[sink.node.name] = Reading(sink.meter, sink.meter.watermark)
+    return readings
 
 
 def figures_of(

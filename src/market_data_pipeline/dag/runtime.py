@@ -13,40 +13,22 @@ __all__ = ("Run", "run_dag")
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from time import perf_counter_ns
-from typing import Final, TypeAlias
+from typing import Final
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.dag.assembly import Assembly, Port
 from market_data_pipeline.dag.boundary import boundary, first_cause
-from market_data_pipeline.dag.chain import Chain, Step, step_of
+from market_data_pipeline.dag.checkpoints.coordinator import Coordinator
 from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
 from market_data_pipeline.dag.checkpoints.session import Session
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
-from market_data_pipeline.dag.edges import Channel, ChannelStatistics
-from market_data_pipeline.dag.endpoints import RunningSink, RunningSource
-from market_data_pipeline.dag.fanin import FanIn
-from market_data_pipeline.dag.figures import (
-    BacklogReader,
-    NodeFigures,
-    PacedReader,
-    Phase,
-    TokenReader,
-)
+from market_data_pipeline.dag.edges import ChannelStatistics
+from market_data_pipeline.dag.figures import NodeFigures, Phase
 from market_data_pipeline.dag.garbage import short_passes
-from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
-from market_data_pipeline.dag.join_inlet import JoinInlet
-from market_data_pipeline.dag.messages import (
-    END,
-    Barrier,
-    End,
-    Idle,
-    Watermark,
-)
-from market_data_pipeline.dag.metrics import Account, Ledger
-from market_data_pipeline.dag.nodes import NodeContext
-from market_data_pipeline.dag.observing import Reading, figures_of
+from market_data_pipeline.dag.graph import Dag
+from market_data_pipeline.dag.metrics import Ledger
+from market_data_pipeline.dag.observing import figures_of, ledger_of, readings_of
 from market_data_pipeline.dag.pressure import (
     Pressure,
     PressurePublisher,
@@ -54,20 +36,13 @@ from market_data_pipeline.dag.pressure import (
     ThrottledReader,
 )
 from market_data_pipeline.dag.results import RunResult
-from market_data_pipeline.dag.roles import is_join, is_sink, is_source, is_transform
+from market_data_pipeline.dag.roles import is_sink
+from market_data_pipeline.dag.sink_task import run_sink
+from market_data_pipeline.dag.source_task import run_source
 from market_data_pipeline.errors import CheckpointError, NodeError
-from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable
 
-_SHARE_LOOP_EVERY_S: Final = 0.02
-"""A source that never has to wait lets other tasks run at least this often."""
-
 _REPORT_EVERY_S: Final = 0.1
-
-_CHAIN_STEPS_MAX: Final = 64
-"""Operators of a chain call one another, and Python's stack is finite."""
-
-Port: TypeAlias = tuple[str, str]
 
 
 class Run:
@@ -99,13 +74,6 @@ class Run:
         self.interrupted = False
         self._clock = clock or SystemClock()
         self._symbols = SymbolTable()
-        self._accounts = {node.name: Account(node.name) for node in dag.order()}
-        self._channels: dict[tuple[str, Port], Channel] = {}
-        self._fan_ins: dict[str, FanIn] = {}
-        self._sources: list[RunningSource] = []
-        self._sinks: list[RunningSink] = []
-        self._chains: list[Chain] = []
-        self._columns: dict[str, frozenset[str] | None] = {}
         self._phase: Phase = "starting"
         self._failure: NodeError | None = None
         self._began: float | None = None
@@ -115,47 +83,23 @@ class Run:
         if settings is not None:
             told = notify or (lambda _: None)
             self._session = Session(dag, settings, resume or Resume(), self._clock, told)
+        self._parts = Assembly(dag, self._clock, self._session)
 
     # What can be seen from outside while it runs
 
     def ledger(self) -> Ledger:
         """Return the accounts as they are now, rows waiting in front of a node included."""
-        dropped: dict[str, int] = {}
-        # A list is made in one go; threads may ask while the nodes are being opened.
-        for (reader, _), channel in list(self._channels.items()):
-            dropped[reader] = dropped.get(reader, 0) + channel.statistics().rows_dropped
-        return Ledger(
-            tuple(
-                self._shown(account, dropped.get(name, 0))
-                for name, account in self._accounts.items()
-            )
-        )
-
-    def _shown(self, account: Account, dropped: int) -> Account:
-        """Return an account with what happened in front of the node.
-
-        A copy, as threads that look on may ask at the same time.
-        """
-        fan_in = self._fan_ins.get(account.node)
-        shown = replace(
-            account,
-            rows_in=account.rows_in + dropped,
-            queued=0 if fan_in is None else fan_in.held,
-            reasons=dict(account.reasons),
-            marks=dict(account.marks),
-        )
-        shown.add("dropped", dropped)
-        return shown
+        return ledger_of(self._parts)
 
     def fraction(self) -> float | None:
         """Return how much of the sources is read, 0 to 1; None if one does not know."""
-        known = [source.reader.fraction() for source in self._sources]
+        known = [source.reader.fraction() for source in self._parts.sources]
         parts = [part for part in known if part is not None]
         return sum(parts) / len(parts) if parts and len(parts) == len(known) else None
 
     def watermark(self) -> int | None:
         """Return how far event time has come in the operators; None if nowhere yet."""
-        marks = [chain.watermark for chain in self._chains]
+        marks = [chain.watermark for chain in self._parts.chains]
         low = min(marks, default=TIME_MIN)
         return None if low == TIME_MIN else low
 
@@ -165,13 +109,13 @@ class Run:
         Once the run is over this is what its outputs cover: sources that were left before
         their end count with their last watermark, the others not at all.
         """
-        left = [source.watermark for source in self._sources if not source.ended]
+        left = [source.watermark for source in self._parts.sources if not source.ended]
         low = min(left, default=TIME_MAX)
         return None if low == TIME_MIN else low
 
     def edges(self) -> dict[tuple[str, Port], ChannelStatistics]:
         """Return the statistics of the channels, by reading node and port read from."""
-        return {key: channel.statistics() for key, channel in list(self._channels.items())}
+        return {key: channel.statistics() for key, channel in list(self._parts.channels.items())}
 
     @property
     def phase(self) -> Phase:
@@ -189,7 +133,7 @@ class Run:
         """Return how full the sinks are, of those that tell it."""
         return {
             sink.node.name: sink.writer.pressure()
-            for sink in self._sinks
+            for sink in self._parts.sinks
             if isinstance(sink.writer, PressureWriter)
         }
 
@@ -197,7 +141,7 @@ class Run:
         """Return the sinks that say themselves when their pressure changes."""
         return {
             sink.node.name: sink.writer
-            for sink in self._sinks
+            for sink in self._parts.sinks
             if isinstance(sink.writer, PressurePublisher)
         }
 
@@ -205,7 +149,7 @@ class Run:
         """Return the sources whose providers can be slowed down."""
         return {
             source.node.name: source.reader
-            for source in self._sources
+            for source in self._parts.sources
             if isinstance(source.reader, ThrottledReader)
         }
 
@@ -214,27 +158,9 @@ class Run:
 
         May be called from any thread. Before the sources are open nothing is counted.
         """
-        readings: dict[str, Reading] = {}
-        for source in self._sources:
-            reader, mark = source.reader, source.watermark
-            readings[source.node.name] = Reading(
-                source.meter,
-                mark,
-                mark,
-                reader.backlog() if isinstance(reader, BacklogReader) else None,
-                reader.budget_scale if isinstance(reader, PacedReader) else None,
-                reader.pacing_waits if isinstance(reader, TokenReader) else None,
-            )
-        for chain in self._chains:
-            mark = chain.watermark
-            for step in chain.steps:
-                readings[step.node.name] = Reading(step.meter, mark, step.watermark)
-                mark = step.watermark
-        for sink in self._sinks:
-            readings[sink.node.name] = Reading(sink.meter, sink.meter.watermark)
         return figures_of(
             self.dag,
-            readings,
+            readings_of(self._parts),
             self.ledger(),
             self.edges(),
             phase=self._phase,
@@ -264,7 +190,8 @@ class Run:
         stay open, and the next run goes on from there.
         """
         self.interrupted = True
-        for source in self._sources:
+        for source in self._parts.sources:
+            source.stopped = True
             source.asked.set()
             source.wake()
         if self._session is not None:
@@ -281,15 +208,15 @@ class Run:
             LedgerError: If rows are missing at the end.
         """
         self._began = began = self._clock.monotonic()
-        self._columns = self.dag.required_columns(self.dag.validate())
+        columns = self.dag.required_columns(self.dag.validate())
         try:
-            await self._begin()
+            await self._begin(columns)
             self._phase = "running"
             if self._session is None or not self._session.is_complete:
                 with short_passes():
                     await self._flow(progress)
                 self._check_flow()
-                for sink in self._sinks:
+                for sink in self._parts.sinks:
                     with boundary(sink.node):
                         await sink.writer.finish()
                     sink.published = sink.meter.ended = True
@@ -299,14 +226,14 @@ class Run:
             self._phase = "failed"
             if isinstance(err, NodeError):
                 self._failure = err
-            await self._abort(err)
-            await self._close(err)
+            await self._parts.abort(err)
+            await self._parts.close(err)
             raise
         finally:
             self._ended = self._clock.monotonic()
             if self._session is not None:
                 await self._session.close()
-        await self._close(None)
+        await self._parts.close(None)
         self._phase = "ended"
         self._ended = self._clock.monotonic()
         seconds = self._ended - began
@@ -328,7 +255,7 @@ class Run:
         """True if what is held is in a checkpoint that the next run goes on from."""
         return self.interrupted and self._session is not None
 
-    async def _begin(self) -> None:
+    async def _begin(self, columns: Mapping[str, frozenset[str] | None]) -> None:
         """Open all nodes; with checkpoints, put them where they stood."""
         if self._session is not None:
             await self._session.open(self._symbols)
@@ -342,21 +269,19 @@ class Run:
                     self._failure = NodeError(node.name, err)
                     self._failure.__cause__ = err
                     raise
-        await self._open()
+        await self._parts.open(self._symbols, columns)
         if self._session is not None:
-            for source in self._sources:
+            for source in self._parts.sources:
                 self._session.check_reader(source.node, source.reader)
-            for sink in self._sinks:
+            for sink in self._parts.sinks:
                 self._session.check_writer(sink.node, sink.writer)
-            self._session.restore(self._sources, self._chains, self._sinks)
-            await self._session.settle(self._sources, self._chains, self._sinks, self._dropped)
+            parts = self._parts
+            self._session.restore(parts.sources, parts.chains, parts.sinks)
+            await self._session.settle(
+                parts.sources, parts.chains, parts.sinks, parts.dropped_before
+            )
         if self.interrupted:
             self.stop()
-
-    def _dropped(self, node: str) -> int:
-        """Return the rows shed in front of a node before the barrier it has come to."""
-        channels = [channel for (reader, _), channel in self._channels.items() if reader == node]
-        return sum(channel.dropped_before for channel in channels)
 
     async def _stay(self, session: Session) -> None:
         """Do nothing more for a job that has come to its end, unless its input went on.
@@ -364,7 +289,7 @@ class Run:
         Raises:
             CheckpointError: If a source has more rows than when the job ended.
         """
-        for source in self._sources:
+        for source in self._parts.sources:
             with boundary(source.node):
                 given = await source.reader.read()
             while given is not None and not any(isinstance(i, Batch) and len(i) for _, i in given):
@@ -372,7 +297,7 @@ class Run:
                     given = await source.reader.read()
             if given is not None:
                 session.refuse_more(source.node.name)
-        for sink in self._sinks:
+        for sink in self._parts.sinks:
             with boundary(sink.node):
                 # Nothing is to be published, so nothing may be put in the place of what is.
                 await sink.writer.abort()
@@ -380,55 +305,35 @@ class Run:
 
     def _check_flow(self) -> None:
         """Publish nothing of a run that lost rows; sinks are checked once they are done."""
-        sinks = {sink.node.name for sink in self._sinks}
+        sinks = {sink.node.name for sink in self._parts.sinks}
         ledger = Ledger(tuple(a for a in self.ledger().accounts if a.node not in sinks))
         ledger.check(may_hold=self._goes_on)
 
-    async def _abort(self, err: BaseException) -> None:
-        for sink in self._sinks:
-            if not sink.published:
-                try:
-                    with boundary(sink.node):
-                        await sink.writer.abort()
-                except NodeError as second:
-                    err.add_note(f"cleaning up `{sink.node.name}` failed too: {second}")
-
-    async def _close(self, err: BaseException | None) -> None:
-        """Close every source, whatever closing another one may raise."""
-        failed: NodeError | None = None
-        for source in self._sources:
-            try:
-                with boundary(source.node):
-                    await source.reader.close()
-            except NodeError as second:
-                failed = failed or second
-                if err is not None:
-                    err.add_note(f"closing `{source.node.name}` failed too: {second}")
-        if err is None and failed is not None:
-            raise failed
-
     async def _flow(self, progress: Callable[[Run], None] | None) -> None:
+        coordinator = None if self._session is None else self._session.coordinator
         try:
             async with asyncio.TaskGroup() as group:
                 workers = [
-                    *(group.create_task(self._run_sink(sink)) for sink in self._sinks),
-                    *(group.create_task(chain.run()) for chain in self._chains),
+                    *(
+                        group.create_task(run_sink(sink, coordinator))
+                        for sink in self._parts.sinks
+                    ),
+                    *(group.create_task(chain.run()) for chain in self._parts.chains),
                 ]
-                for source in self._sources:
-                    source.task = group.create_task(self._run_source(source))
+                for source in self._parts.sources:
+                    source.task = group.create_task(run_source(source, self._clock, coordinator))
                     workers.append(source.task)
                 helpers = []
                 if progress is not None:
                     helpers.append(group.create_task(self._report(progress)))
-                if self._session is not None:
-                    commits = self._session.coordinator.commits
+                if coordinator is not None:
                     helpers += [
-                        group.create_task(commits.run(sink))
-                        for sink in self._sinks
+                        group.create_task(coordinator.commits.run(sink))
+                        for sink in self._parts.sinks
                         if sink.delivery == "exactly_once"
                     ]
-                    helpers.append(group.create_task(self._watch(self._session, workers)))
-                    await self._session.coordinator.run()
+                    helpers.append(group.create_task(self._watch(coordinator, workers)))
+                    await coordinator.run()
                     for worker in workers:
                         worker.cancel()  # those of a run that was stopped wait for more
                 elif helpers:
@@ -443,216 +348,15 @@ class Run:
             progress(self)
 
     @staticmethod
-    async def _watch(session: Session, workers: Sequence[asyncio.Task[None]]) -> None:
+    async def _watch(coordinator: Coordinator, workers: Sequence[asyncio.Task[None]]) -> None:
         for worker in workers:
             await asyncio.wait([worker])
-        session.coordinator.finish()
+        coordinator.finish()
 
     async def _report(self, progress: Callable[[Run], None]) -> None:
         while True:
             progress(self)
             await self._clock.sleep(_REPORT_EVERY_S)
-
-    async def _run_source(self, source: RunningSource) -> None:
-        with boundary(source.node):
-            if not source.ended:
-                await self._read(source)
-            if self._session is not None:
-                self._session.coordinator.cut_source(source)
-            for channels in source.outlets.values():
-                for channel in channels:
-                    await channel.send(END)
-            source.meter.ended = True
-
-    async def _cut(self, source: RunningSource) -> None:
-        """Send the barrier that was asked for; where the run is stopped, wait for one."""
-        coordinator = self._session.coordinator if self._session is not None else None
-        while coordinator is not None:
-            barrier = source.barrier
-            if barrier is not None:
-                coordinator.cut_source(source)
-                for channels in source.outlets.values():
-                    for channel in channels:
-                        await channel.send(barrier)
-            if not self.interrupted:
-                return
-            if source.barrier is None:
-                source.asked.clear()
-                await source.asked.wait()
-
-    async def _read(self, source: RunningSource) -> None:
-        """Read a source until its end, or until the run is stopped."""
-        main = [port for port in source.node.outputs if port not in source.node.side_outputs]
-        account, read, monotonic = source.account, source.reader.read, self._clock.monotonic
-        meter = source.meter
-        shared = monotonic()
-        while True:
-            if source.barrier is not None or self.interrupted:
-                await self._cut(source)
-                if self.interrupted:
-                    break
-            try:
-                source.reading = True
-                given = await read()
-            except asyncio.CancelledError:
-                if not source.was_woken():
-                    raise
-                continue
-            finally:
-                source.reading = False
-            if given is None:
-                source.ended = True
-                break
-            for port, item in given:
-                if isinstance(item, Batch) and port in main:
-                    account.rows_out += len(item)
-                    source.watermark = max(source.watermark, item.watermark)
-                    meter.progress = item.progress
-                    meter.idle = False
-                elif isinstance(item, Watermark) and port in main:
-                    source.watermark = max(source.watermark, item.time)
-                elif isinstance(item, Idle):
-                    meter.idle = True
-                for channel in source.outlets.get(port, ()):
-                    if not channel.send_nowait(item):
-                        meter.block()
-                        await channel.send(item)
-                        meter.unblock()
-            if monotonic() - shared > _SHARE_LOOP_EVERY_S:
-                await asyncio.sleep(0)
-                shared = monotonic()
-
-    async def _run_sink(self, sink: RunningSink) -> None:
-        with boundary(sink.node):
-            account, receive, write = sink.account, sink.inlet.receive, sink.writer.write
-            meter = sink.meter
-            while True:
-                message = await receive()
-                if isinstance(message, Batch):
-                    account.rows_in += len(message)
-                    meter.busy_since = began = perf_counter_ns()
-                    await write(message)
-                    meter.busy_since = 0
-                    # As `Meter.took`, without the call: a batch may be one row.
-                    spent = perf_counter_ns() - began
-                    meter.busy_ns += spent
-                    meter.buckets[spent.bit_length()] += 1
-                    meter.progress = message.progress
-                    meter.idle = False
-                elif isinstance(message, Idle):
-                    meter.idle = True
-                elif isinstance(message, Barrier):
-                    if self._session is not None:
-                        await self._session.coordinator.cut_sink(sink)
-                elif isinstance(message, End):
-                    sink.ended = True
-                    if self._session is not None:
-                        await self._session.coordinator.cut_sink(sink)
-                    return
-
-    # Building
-
-    async def _open(self) -> None:
-        order = self.dag.order()
-        known: dict[Port, Schema | None] = {}
-        inlets: dict[str, Channel | FanIn | JoinInlet] = {}
-        steps: dict[str, Step] = {}
-        session = self._session
-        for node in order:
-            component = node.component
-            record = None if session is None else session.record(node.name)
-            if session is not None:
-                self._accounts[node.name] = session.account(node)
-            context = NodeContext(
-                node.name,
-                self._symbols,
-                self._accounts[node.name],
-                self._clock,
-                self._columns.get(node.name),
-                self.dag.join_inputs(node, known) if node.input_names else (None, None),
-                frozenset(p for p in node.outputs if self.dag.consumers(node.name, p)),
-                None if record is None else record.position,
-                None if session is None else session.job,
-            )
-            with boundary(node):
-                if is_transform(component) or is_join(component):
-                    known.update(self.dag.output_schemas(node, known))
-                    steps[node.name] = step_of(node, component, context)
-                elif is_source(component):
-                    reader = await component.open(context)
-                    source = RunningSource(node, reader, context.account)
-                    self._sources.append(source)
-                    known.update(dict.fromkeys((node.name, port) for port in node.outputs))
-                    known[node.name, "out"] = reader.schema
-                elif is_sink(component):
-                    schema = self.dag.input_schema(node, known)
-                    writer = await component.open(context, schema)
-                    inlets[node.name] = self._inlet(node)
-                    self._sinks.append(
-                        RunningSink(
-                            node,
-                            writer,
-                            context.account,
-                            inlets[node.name],
-                        )
-                    )
-        self._make_chains(order, steps)
-        self._connect(steps)
-
-    def _inlet(self, node: Node) -> Channel | FanIn | JoinInlet:
-        channels: dict[str, Channel] = {}
-        names = node.input_names
-        edges = sorted(node.inputs, key=lambda e: names.index(e.into)) if names else node.inputs
-        for edge in edges:
-            channel = Channel(rows_max=edge.rows, bytes_max=edge.bytes, policy=edge.policy)
-            self._channels[node.name, (edge.node, edge.port)] = channel
-            channels[f"{edge.node}.{edge.port}"] = channel
-        if len(channels) == 1:
-            return next(iter(channels.values()))
-        bounded = not are_linked(self.dag, node)
-        if names:
-            return JoinInlet(list(channels.values()), bounded=bounded)
-        fan_in = FanIn(list(channels.values()), bounded=bounded, names=list(channels))
-        self._fan_ins[node.name] = fan_in
-        return fan_in
-
-    def _make_chains(self, order: Sequence[Node], steps: Mapping[str, Step]) -> None:
-        chain_of: dict[str, Chain] = {}
-        for node in order:
-            if node.name not in steps:
-                continue
-            step = steps[node.name]
-            edge = node.inputs[0]
-            before = chain_of.get(edge.node)
-            if (
-                before is not None
-                and len(node.inputs) == 1
-                and edge == Edge(edge.node)
-                and len(self.dag.consumers(edge.node, "out")) == 1
-                and before.steps[-1].node.name == edge.node
-                and not step.is_async
-                and not before.steps[-1].is_async
-                and len(before.steps) < _CHAIN_STEPS_MAX
-            ):
-                before.steps.append(step)
-                chain_of[node.name] = before
-                continue
-            chain = Chain(self._inlet(node), [step])
-            chain_of[node.name] = chain
-            self._chains.append(chain)
-
-    def _connect(self, steps: Mapping[str, Step]) -> None:
-        sinks = {sink.node.name for sink in self._sinks}
-        outlets: dict[str, dict[str, list[Channel]]] = {}
-        for (reader, (giver, port)), channel in self._channels.items():
-            outlets.setdefault(giver, {}).setdefault(port, []).append(channel)
-            # A sink has no use for progress without rows.
-            channel.wants_progress = reader not in sinks or reader in self._fan_ins
-        for source in self._sources:
-            source.outlets = outlets.get(source.node.name, {})
-        for name, step in steps.items():
-            step.outlets = outlets.get(name, {})
-            step.told = dict.fromkeys(step.outlets, TIME_MIN)
 
 
 async def run_dag(

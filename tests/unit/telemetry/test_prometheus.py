@@ -133,7 +133,7 @@ def test_reasons_that_never_end_are_summed_up() -> None:
     run = _run()
     asyncio.run(run.run())
     registry = CollectorRegistry()
-    run._accounts["bars"].reasons.update({f"reason {i}": 1 for i in range(1_000)})
+    run._parts.accounts["bars"].reasons.update({f"reason {i}": 1 for i in range(1_000)})
     with observe(run, registry=registry):
         ended = [
             (labels["reason"], value)
