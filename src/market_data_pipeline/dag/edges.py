@@ -7,14 +7,10 @@ __all__ = ("Channel", "ChannelStatistics", "Pressure")
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from itertools import islice
 from typing import Final
 
-import numpy as np
-
 from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.channel_statistics import ChannelStatistics, Pressure
 from market_data_pipeline.dag.graph import DEFAULT_EDGE_BYTES, DEFAULT_EDGE_ROWS, Policy
 from market_data_pipeline.dag.messages import (
     NOTHING_NEW,
@@ -22,66 +18,23 @@ from market_data_pipeline.dag.messages import (
     End,
     Idle,
     Message,
-    Status,
     Watermark,
 )
-from market_data_pipeline.errors import (
-    BrokenChannelError,
-    ChannelClosedError,
-    ConfigError,
-    GraphError,
+from market_data_pipeline.dag.shedding import (
+    check_conflatable,
+    drop_oldest,
+    head_that_fits,
+    latest_of_each,
+    take_tail,
 )
+from market_data_pipeline.errors import BrokenChannelError, ChannelClosedError, ConfigError
 
 COALESCE_BELOW_ROWS: Final = 4_096
 """Batches smaller than this are joined with what follows them in the channel."""
 COALESCE_ROWS: Final = 65_536
 """A joined batch has at most this many rows."""
 
-
-class Pressure(StrEnum):
-    """How full a channel is, with hysteresis."""
-
-    OK = "ok"
-    SOFT = "soft"
-    HARD = "hard"
-
-
 _OK: Final = Pressure.OK
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
-    """What went through a channel.
-
-    At any time `rows_sent == rows_received + rows_dropped + rows_queued`.
-
-    Attributes:
-        rows_sent: Rows the sender gave.
-        rows_received: Rows the receiver took.
-        rows_dropped: Rows shed by the policy.
-        rows_queued: Rows in the channel.
-        bytes_queued: Bytes in the channel.
-        rows_queued_max: Most rows there have been.
-        bytes_queued_max: Most bytes there have been.
-        waits: Times the sender had to wait.
-        pressure: How full it is.
-        bytes_received: Bytes the receiver took.
-        rows_max: Capacity in rows.
-        bytes_max: Capacity in bytes.
-    """
-
-    rows_sent: int
-    rows_received: int
-    rows_dropped: int
-    rows_queued: int
-    bytes_queued: int
-    rows_queued_max: int
-    bytes_queued_max: int
-    waits: int
-    pressure: Pressure
-    bytes_received: int = 0
-    rows_max: int = 0
-    bytes_max: int = 0
 
 
 class Channel:
@@ -225,7 +178,7 @@ class Channel:
             self._put_control(message)
             return True
         if self._policy == "conflate":
-            _check_conflatable(message)
+            check_conflatable(message)
         rows, size = len(message), message.nbytes
         if self._rows + rows > self._rows_max or self._bytes + size > self._bytes_max:
             return False
@@ -321,90 +274,57 @@ class Channel:
         if self._policy == "drop_newest":
             self._drop_newest(batch)
         elif self._policy == "drop_oldest":
-            self._drop_oldest(len(batch), batch.nbytes)
-            self._enqueue(batch, len(batch), batch.nbytes)
+            self._drop_oldest(batch)
         else:
             self._conflate(batch)
 
     def _drop_newest(self, batch: Batch) -> None:
-        count = len(batch)
-        width = max(1, batch.nbytes // max(count, 1))
-        room = min(self._rows_max - self._rows, (self._bytes_max - self._bytes) // width, count)
-        room = max(room, 0)
-        kept = batch.slice(0, room)
-        while room and not self._fits(room, kept.nbytes):
-            room //= 2
-            kept = batch.slice(0, room)
-        self._count_dropped(count - room, behind=True)
+        kept = head_that_fits(batch, self._rows_max - self._rows, self._bytes_max - self._bytes)
+        room = len(kept)
+        self._count_dropped(len(batch) - room)
         if room:
             self._enqueue(kept, room, kept.nbytes)
         # The rows go, the progress they made does not.
         self._put_control(Watermark(batch.watermark))
 
-    def _drop_oldest(self, rows: int, size: int) -> None:
-        queue = self._queue
-        position = 0
-        while position < len(queue) and not self._fits(rows, size):
-            head = queue[position]
-            if not isinstance(head, Batch):
-                position += 1
-                continue
-            count, held = len(head), head.nbytes
-            width = max(1, held // max(count, 1))
-            excess_rows = self._rows + rows - self._rows_max
-            excess_bytes = -(-(self._bytes + size - self._bytes_max) // width)
-            cut = min(count, max(excess_rows, excess_bytes, 1))
-            self._count_dropped(cut, behind=not self._has_barrier(position))
-            self._rows -= cut
-            self._bytes -= held
-            if cut < count:
-                queue[position] = rest = head.slice(cut, count)
-                self._bytes += rest.nbytes
-            else:
-                del queue[position]
+    def _drop_oldest(self, batch: Batch) -> None:
+        rows, size = len(batch), batch.nbytes
+        shed = drop_oldest(
+            self._queue,
+            self._rows,
+            self._rows + rows - self._rows_max,
+            self._bytes + size - self._bytes_max,
+        )
+        self._rows -= shed.rows
+        self._bytes -= shed.bytes
+        self._count_dropped(shed.rows, behind=shed.behind)
+        self._enqueue(batch, rows, size)
 
     def _conflate(self, batch: Batch) -> None:
         """Keep, of the rows after the last barrier or state, the latest of each symbol.
 
         Where there are more symbols than room, the oldest rows of the channel go.
         """
-        tail: list[Batch] = [batch]
-        kept: list[Message] = []
-        while self._queue and not isinstance(self._queue[-1], Barrier | Status):
-            message = self._queue.pop()
-            if isinstance(message, Batch):
-                tail.insert(0, message)
-                self._rows -= len(message)
-                self._bytes -= message.nbytes
-            elif not isinstance(message, Watermark):
-                kept.insert(0, message)
-        joined = Batch.concat(tail)
-        codes = joined.columns["symbol"]
-        _, from_end = np.unique(codes[::-1], return_index=True)
-        latest = np.sort(len(codes) - 1 - from_end)
-        self._count_dropped(len(joined) - len(latest), behind=True)
-        conflated = joined.take(latest)
-        self._queue.extend(kept)
+        tail = take_tail(self._queue)
+        for part in tail:
+            self._rows -= len(part)
+            self._bytes -= part.nbytes
+        joined = Batch.concat([*tail, batch])
+        latest = latest_of_each(joined)
+        self._count_dropped(len(joined) - len(latest))
         # The rows of all symbols may be more than the channel holds.
-        for piece in self._pieces(conflated):
-            self._drop_oldest(len(piece), piece.nbytes)
-            self._enqueue(piece, len(piece), piece.nbytes)
+        for piece in self._pieces(latest):
+            self._drop_oldest(piece)
 
-    def _has_barrier(self, position: int) -> bool:
-        """Tell whether a barrier is queued behind a position."""
-        queued = islice(self._queue, position, None)
-        return any(isinstance(message, Barrier) for message in queued)
-
-    def _count_dropped(self, rows: int, *, behind: bool) -> None:
+    def _count_dropped(self, rows: int, *, behind: int | None = None) -> None:
         """Count rows that were shed.
 
         Args:
             rows: How many.
-            behind: True if they came behind the barrier that is queued, if one is.
+            behind: Those of them that came behind the last barrier; None for all.
         """
         self._dropped += rows
-        if behind:
-            self._dropped_behind += rows
+        self._dropped_behind += rows if behind is None else behind
 
     def _set_pressure(self) -> None:
         if self._rows < self._calm_rows and self._bytes < self._calm_bytes:
@@ -511,13 +431,3 @@ class Channel:
         self._wake_receiver()
         if self._sender is not None and not self._sender.done():
             self._sender.set_result(None)
-
-
-def _check_conflatable(batch: Batch) -> None:
-    # Where the columns are known before the run, the graph has refused it already.
-    if not batch.schema.conflatable:
-        msg = (
-            f"the edge conflates {batch.schema.name} rows, of which every row counts; "
-            "use `block`, `drop_oldest` or `drop_newest`"
-        )
-        raise GraphError(msg)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN
 from market_data_pipeline.dag.assembly import Assembly
-from market_data_pipeline.dag.edges import ChannelStatistics
+from market_data_pipeline.dag.channel_statistics import ChannelStatistics
 from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.figures import (
     PLACES,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from market_data_pipeline.dag.channel_statistics import ChannelStatistics
 from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
-from market_data_pipeline.dag.edges import ChannelStatistics
 from market_data_pipeline.dag.graph import Dag, Node
 from market_data_pipeline.dag.metrics import Ledger
 from market_data_pipeline.dag.nodes import SinkNode

@@ -19,11 +19,11 @@ from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.assembly import Assembly, Port
 from market_data_pipeline.dag.boundary import boundary, first_cause
+from market_data_pipeline.dag.channel_statistics import ChannelStatistics
 from market_data_pipeline.dag.checkpoints.coordinator import Coordinator
 from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
 from market_data_pipeline.dag.checkpoints.session import Session
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
-from market_data_pipeline.dag.edges import ChannelStatistics
 from market_data_pipeline.dag.figures import NodeFigures, Phase
 from market_data_pipeline.dag.garbage import short_passes
 from market_data_pipeline.dag.graph import Dag

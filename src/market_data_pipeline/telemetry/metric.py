@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from market_data_pipeline.dag.edges import ChannelStatistics
+from market_data_pipeline.dag.channel_statistics import ChannelStatistics
 from market_data_pipeline.dag.figures import BUCKET_BOUNDS_S, NodeFigures
 from market_data_pipeline.telemetry.readings import JobReading
 

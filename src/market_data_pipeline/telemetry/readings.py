@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from market_data_pipeline.clock import Clock, SystemClock
+from market_data_pipeline.dag.channel_statistics import ChannelStatistics
 from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
-from market_data_pipeline.dag.edges import ChannelStatistics
 from market_data_pipeline.dag.figures import NodeFigures
 from market_data_pipeline.dag.graph import Dag
 from market_data_pipeline.dag.pressure import Pressure
