@@ -352,7 +352,7 @@ class TumblingWindows:
         return self._joined(given)
 
     def revise(self, kernel: Kernel, code: int, start: int, *columns: Int64s) -> Int64s | None:
-        """Make a slot anew; return what that gives out, None if its window is gone.
+        """Make a slot anew; return what that gives out, None if there is none.
 
         Args:
             kernel: What makes it.
@@ -361,7 +361,8 @@ class TumblingWindows:
             columns: What the kernel reads, (k,) or (0,) each.
         """
         state = (self._meta, self._table, self._places, self._index, self._slots, self._out)
-        if not kernel(code, start, self.watermark, *columns, *state):
+        known = code < self._meta[layout.META_KEYS]
+        if not known or not kernel(code, start, self.watermark, *columns, *state):
             return None
         return self._drain()
 

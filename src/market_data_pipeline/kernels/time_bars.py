@@ -220,9 +220,11 @@ def open_slot(row, code, watermark, meta, table, index, slots, out):
     if given and meta[META_OUT] + 2 > out.shape[1]:
         return np.int64(-NEEDS_OUT)
     if slot >= 0:
-        if given and meta[META_MODE] == MODE_RETRACT and not _is_empty(slot, meta, slots):
+        is_empty = _is_empty(slot, meta, slots)
+        if given and meta[META_MODE] == MODE_RETRACT and not is_empty:
             _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
-        if gives:
+        # What was empty before its window ended was never given out.
+        if gives and not (is_empty and slots[slot * SLOT + SLOT_LATE] >> 32 == 0):
             slots[slot * SLOT + SLOT_LATE] += 1 << 32
         return slot
     slot = new_slot(row, code, meta, table, index, slots)
@@ -287,12 +289,13 @@ def revise_bar(
 
     Args:
         code: The key.
-        start: Start of a window that the key has a slot in.
+        start: Start of a window.
         watermark: Where event time stands.
         times: (k,) int64 event times of its trades, in the order of arrival.
         prices: (k,) int64 fixed point.
         sizes: (k,) int64 fixed point.
-        missing: (k,) int64 rows missing before each, or (0,).
+        missing: (m,) int64 rows missing before these and others that are no trades any
+            more, or never were, or (0,).
         updates: (k,) int64 masks of what each counts for, or (0,).
         meta: See `kernels.windows`, as are `table`, `places`, `index` and `slots`.
         table: Windows.
@@ -302,25 +305,29 @@ def revise_bar(
         out: (OUT, O) int64 with room for two columns.
 
     Returns:
-        False if the window is gone.
+        False if the key has no slot in the window, or the window is gone.
     """
     row = find_window(start, table, places)
     if row < 0:
         return False
     slot = np.int64(index[row * meta[META_KEYS] + code])
+    if slot < 0:
+        return False
     base = slot * SLOT
-    given = table[row, TABLE_FIRED] != 0 and meta[META_MODE] != MODE_FINAL
-    if given and meta[META_MODE] == MODE_RETRACT and not _is_empty(slot, meta, slots):
+    was_empty = _is_empty(slot, meta, slots)
+    fired = table[row, TABLE_FIRED] != 0 and not (was_empty and len(times) == 0)
+    given = fired and meta[META_MODE] != MODE_FINAL
+    if given and meta[META_MODE] == MODE_RETRACT and not was_empty:
         _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
-    if table[row, TABLE_FIRED]:
+    if fired:
         slots[base + SLOT_LATE] += 1 << 32
     begin_trades(base, slots)
     slots[base + SLOT_MISSING] = 0
     for i in range(len(times)):
         counts = updates[i] if len(updates) else UPDATES_ALL
         take_trade_where(base, times[i], prices[i], sizes[i], counts, meta, slots)
-        if len(missing):
-            slots[base + SLOT_MISSING] += missing[i]
+    for i in range(len(missing)):
+        slots[base + SLOT_MISSING] += missing[i]
     if given and (meta[META_MODE] == MODE_UPSERT or not _is_empty(slot, meta, slots)):
         _write(slot, row, watermark, 0, meta, table, slots, out)
     return True

@@ -171,6 +171,7 @@ class TimeBars:
         code = int(row.columns["symbol"][0])
         trade_id = row.columns["trade_id"][0]
         trade_id = trade_id.as_py() if isinstance(trade_id, pa.Scalar) else int(trade_id)
+        outputs += self._mark(row, windows, log)
         found = log.find(code, trade_id)
         start = 0 if found is None else self._grid.start_of(found.time)
         if found is None or start < windows.edge:
@@ -184,13 +185,43 @@ class TimeBars:
         else:
             log.replace(found, int(row.columns["price"][0]), int(row.columns["size"][0]))
         account.add("correction", 1)
+        return [*outputs, *self._remade(code, start, windows, log)]
+
+    def _mark(
+        self, row: Batch, windows: TumblingWindows, log: TradeLog
+    ) -> Sequence[tuple[str, Batch]]:
+        """Tell the bar of its time what is missing before a row that is no trade."""
+        if not self._has[0] or not row.columns["missing"][0]:
+            return ()
+        code, time = int(row.columns["symbol"][0]), int(row.times[0])
+        start = self._grid.start_of(time)
+        _, closes = next(self._grid.windows(start, start + 1, 1), (NONE, NONE))
+        if start < windows.edge or not len(closes):
+            return ()
+        if closes[0] > windows.watermark:
+            # The slot is there by a trade that counts for nothing, and is made anew without.
+            nothing, mark = np.zeros(1, np.int64), windows.watermark
+            still = row.with_progress(Progress(mark, 0, mark, np.array([mark])))
+            _, skipped = windows.take(still, nothing, nothing, nothing, nothing)
+            if len(skipped):
+                return ()
+        elif not log.holds(code, start, self._stop_of(start)):
+            return ()
+        log.add(row, alive=False)
+        return self._remade(code, start, windows, log)
+
+    def _stop_of(self, start: int) -> int:
         width = self._grid.width
-        stop = start + width if start <= TIME_MAX - width else TIME_MAX
+        return start + width if start <= TIME_MAX - width else TIME_MAX
+
+    def _remade(
+        self, code: int, start: int, windows: TumblingWindows, log: TradeLog
+    ) -> Sequence[tuple[str, Batch]]:
+        """Make a bar anew from the trades of its window."""
         before = windows.watermark
-        given = windows.revise(revise_bar, code, start, *log.trades(code, start, stop))
-        if given is not None:
-            outputs += self._bars(given, before, windows)
-        return outputs
+        trades = log.trades(code, start, self._stop_of(start))
+        given = windows.revise(revise_bar, code, start, *trades)
+        return () if given is None else self._bars(given, before, windows)
 
     gives_on_time = True
 
@@ -358,6 +389,8 @@ class TimeBars:
         if trades and "action" in schema and "trade_id" in schema and self._log is None:
             check_action(schema)
             self._log = TradeLog(self._context.symbols)
+        if self._log is not None:
+            self._log.bind(schema)
         self._is_checked = trades and not self._has[1]
         self._input = schema
 

@@ -25,7 +25,9 @@ CANCEL: Final = ord("C")
 REPLACE: Final = ord("R")
 
 _NUMBERS: Final = ("time", "price", "size", "missing", "updates")
+_SAVED: Final = ("trade_id", "alive", *_NUMBERS)
 _NONE: Final[Int64s] = np.empty(0, np.int64)
+_NEVER: Final = np.empty(0, np.bool_)
 
 
 def check_action(schema: Schema) -> None:
@@ -53,7 +55,10 @@ def action_codes(column: Column) -> npt.NDArray[np.uint8]:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Trades of one batch, in the order of arrival; cancelled ones are not alive."""
+    """Trades of one batch, in the order of arrival; cancelled ones are not alive.
+
+    Rows that are not alive stay for the rows that are missing before them.
+    """
 
     codes: npt.NDArray[np.int32]
     ids: npt.NDArray[Any]
@@ -89,14 +94,17 @@ class TradeLog:
         self._chunks: list[_Chunk] = []
         self._has = (False, False)
 
-    def add(self, batch: Batch) -> None:
-        """Take trades that went into windows."""
+    def bind(self, schema: Schema) -> None:
+        """Say what columns the trades have; all workers of one operator are told the same."""
+        self._has = ("missing" in schema, "updates" in schema)
+
+    def add(self, batch: Batch, *, alive: bool = True) -> None:
+        """Take trades that went into windows, or with `alive` false rows that are no trades."""
         columns = batch.columns
         ids = columns["trade_id"]
         numbers = {"time": np.ascontiguousarray(batch.times)}
         for name in ("price", "size"):
             numbers[name] = np.array(columns[name])  # a correction changes them
-        self._has = ("missing" in batch.schema, "updates" in batch.schema)
         for name, has in zip(("missing", "updates"), self._has, strict=True):
             numbers[name] = np.ascontiguousarray(columns[name]) if has else _NONE
         self._chunks.append(
@@ -104,7 +112,7 @@ class TradeLog:
                 np.ascontiguousarray(columns["symbol"]),
                 np.array(ids.to_pylist(), object) if isinstance(ids, pa.Array) else ids,
                 numbers,
-                np.ones(len(batch), np.bool_),
+                np.full(len(batch), alive),
                 int(batch.times.max()),
             )
         )
@@ -130,24 +138,31 @@ class TradeLog:
         self._chunks[number].numbers["price"][row] = price
         self._chunks[number].numbers["size"][row] = size
 
-    def trades(self, code: int, start: int, stop: int) -> Iterator[Int64s]:
-        """Return what is left of the trades of a key in `[start, stop)`, column by column.
+    def holds(self, code: int, start: int, stop: int) -> bool:
+        """Tell whether there ever was a row of a key in `[start, stop)`."""
+        return any(map(len, self._rows(code, start, stop)))
 
-        Yields:
-            Times, prices, sizes, missing, updates: (k,) int64 each, or (0,).
-        """
-        rows = [
+    def _rows(self, code: int, start: int, stop: int) -> list[npt.NDArray[np.intp]]:
+        return [
             np.flatnonzero(
                 (chunk.codes == code)
-                & chunk.alive
                 & (chunk.numbers["time"] >= start)
                 & (chunk.numbers["time"] < stop)
             )
             for chunk in self._chunks
         ]
+
+    def trades(self, code: int, start: int, stop: int) -> Iterator[Int64s]:
+        """Return what is left of the trades of a key in `[start, stop)`, column by column.
+
+        Yields:
+            Times, prices, sizes, missing, updates: (k,) int64 each, or (0,). Missing are
+            also the rows before those that are not alive.
+        """
+        rows = self._rows(code, start, stop)
         for name in _NUMBERS:
             parts = [
-                chunk.numbers[name][chosen]
+                chunk.numbers[name][chosen if name == "missing" else chosen[chunk.alive[chosen]]]
                 for chunk, chosen in zip(self._chunks, rows, strict=True)
                 if len(chunk.numbers[name])
             ]
@@ -159,19 +174,17 @@ class TradeLog:
             self._chunks = [chunk for chunk in self._chunks if chunk.last >= before]
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the trades alive: symbol, identifier and numbers, a row each."""
+        """Return the trades: symbol, identifier and numbers, a row each."""
         chunks = self._chunks
-        alive = [chunk.alive for chunk in chunks]
-        rows = sum(int(mask.sum()) for mask in alive)
+        rows = sum(len(chunk.codes) for chunk in chunks)
         names = self._symbols.names
         made: dict[str, npt.NDArray[Any]] = {
-            "symbol": np.array(
-                [names[code] for c in chunks for code in c.codes[c.alive].tolist()], np.str_
-            ),
-            "trade_id": np.array([i for c in chunks for i in c.ids[c.alive].tolist()] or _NONE),
+            "symbol": np.array([names[code] for c in chunks for code in c.codes], np.str_),
+            "trade_id": np.array([i for c in chunks for i in c.ids.tolist()] or _NONE),
+            "alive": np.concatenate([_NEVER, *(c.alive for c in chunks)]),
         }
         for name in _NUMBERS:
-            parts = [c.numbers[name][c.alive] for c in chunks if len(c.numbers[name])]
+            parts = [c.numbers[name] for c in chunks if len(c.numbers[name])]
             made[name] = np.concatenate(parts) if parts else np.zeros(rows, np.int64)
         return made
 
@@ -193,7 +206,7 @@ class TradeLog:
                 self._symbols.encode_texts(rows["symbol"]),
                 ids.astype(object) if ids.dtype.kind == "U" else ids,
                 {n: np.array(rows[n]) if kept.get(n, True) else _NONE for n in _NUMBERS},
-                np.ones(len(ids), np.bool_),
+                np.array(rows["alive"]),
                 int(rows["time"].max()),
             )
         )
@@ -210,7 +223,7 @@ class TradeLog:
             else:
                 empty = np.zeros((rows, *array.shape[1:]), array.dtype)
                 keyed[name] = np.concatenate([array, empty])
-        for name in ("trade_id", *_NUMBERS):
+        for name in _SAVED:
             of = trades[name].dtype
             keyed[f"log.{name}"] = np.concatenate([np.zeros(slots, of), trades[name]])
         keyed["log"] = np.arange(slots + rows) >= slots
@@ -224,9 +237,11 @@ class TradeLog:
         if "log" not in snapshot.keyed:
             return snapshot
         mine = snapshot.keyed["log"]
-        rows = {n: snapshot.keyed[f"log.{n}"][mine] for n in ("trade_id", *_NUMBERS)}
+        keyed = {**snapshot.keyed}
+        keyed.setdefault("log.alive", mine)  # states of before had no other trades
+        rows = {n: keyed[f"log.{n}"][mine] for n in _SAVED}
         rows["symbol"] = snapshot.keyed["symbol"][mine]
         has = (bool(snapshot.scalars["log.missing"]), bool(snapshot.scalars["log.updates"]))
         self.restore(rows, has=has)
-        keyed = {n: a[~mine] for n, a in snapshot.keyed.items() if not n.startswith("log")}
+        keyed = {n: a[~mine] for n, a in keyed.items() if not n.startswith("log")}
         return Snapshot(snapshot.key_groups[~mine], keyed, snapshot.scalars)
