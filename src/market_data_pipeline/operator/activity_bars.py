@@ -111,8 +111,15 @@ class ActivityBars:
         before = self._reorder.watermark
         account = self._context.account
         chosen = rows.only(batch, account)
-        ready, late = self._reorder.take(rows.pick(chosen))
-        account.held += len(chosen) - len(late)
+        trades, corrections = chosen, rows.corrections(chosen)
+        places = corrections
+        if len(corrections):
+            places = np.delete(np.arange(len(chosen)), corrections)
+            trades = chosen.take(places)
+        ready, late = self._reorder.take(rows.pick(trades))
+        account.held += len(trades) - len(late)
+        if len(corrections):
+            late = np.sort(np.concatenate([places[late], corrections]))
         outputs = self._through(ready, before)
         if len(late):
             account.add("late", len(late))

@@ -13,6 +13,12 @@ from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, nearest
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Price
+from market_data_pipeline.operator.trade_log import (
+    CANCEL,
+    REPLACE,
+    action_codes,
+    check_action,
+)
 from market_data_pipeline.records import DEFAULT_SCALE, UNDEFINED, Field, Kind, Schema
 
 MEASURES_SIZE: Final = frozenset({
@@ -32,6 +38,9 @@ TICK_RULE: Final = frozenset({
     BarKind.VALUE_RUNS,
 })  # fmt: skip
 
+Int64s = npt.NDArray[np.int64]
+
+_NONE: Final = np.empty(0, np.int64)
 _SCALE_MAX: Final = 18
 # Half of the sum of two prices that can be taken times five, twice.
 _MID_MOST: Final = UNDEFINED // 10 - 1
@@ -83,6 +92,11 @@ class BarRows:
             _check(schema, "missing", Kind.INT)
             self._more.append("missing")
         fields.extend(schema[name] for name in self._more)
+        self._has_actions = (
+            self._prices == ("price",) and "action" in schema and "trade_id" in schema
+        )
+        if self._has_actions:
+            check_action(schema)
         self.schema = Schema("trade", tuple(fields))
 
     def only(self, batch: Batch, account: Account) -> Batch:
@@ -100,6 +114,13 @@ class BarRows:
         count = int(np.count_nonzero(keep))
         account.add("filtered", len(batch) - count)
         return keep_rows(batch, keep, count)
+
+    def corrections(self, batch: Batch) -> Int64s:
+        """Return the positions of rows that are no trades: they cancel or replace others."""
+        if not self._has_actions:
+            return _NONE
+        actions = action_codes(batch.columns["action"])
+        return np.flatnonzero((actions == CANCEL) | (actions == REPLACE))
 
     def pick(self, batch: Batch) -> Batch:
         """Return the columns of `schema`.

@@ -65,7 +65,8 @@ class Bars:
     trade counts for. Where trades have the columns `action` and `trade_id`, a row with the
     action `C` cancels the trade of that identifier and symbol, and one with `R` gives it
     another price and size; its bar is made anew, as long as it can change. What cancels or
-    replaces a trade that is not there any more is late.
+    replaces a trade that is not there any more is late; so is all that does where no span
+    of time closes the bars, which are not made anew.
 
     A bar that no span of time closes takes rows in the order of event time, holds them
     until the watermark has come to them, and ends with the row that closes it: `ts_open`

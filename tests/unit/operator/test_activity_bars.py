@@ -19,7 +19,7 @@ from market_data_pipeline.errors import (
     SnapshotError,
 )
 from market_data_pipeline.operator.bars import Bars
-from market_data_pipeline.records import QUOTE, TRADE, UNDEFINED, Schema
+from market_data_pipeline.records import QUOTE, TRADE, UNDEFINED, Field, Kind, Schema
 from market_data_pipeline.symbols import SymbolTable
 
 TRADES = TRADE.only(("ts_event", "symbol", "price", "size"))
@@ -126,6 +126,27 @@ def test_late_quotes_leave_as_they_came(every: str) -> None:
     assert late["sequence"].tolist() == [8]
     assert late["bid_price"].tolist() == [101]
     assert account.reasons["late"] == 1
+
+
+@pytest.mark.parametrize("every", ["2tick", "2vol", "20val", "5range", "2tick_run"])
+def test_what_cancels_or_corrects_a_trade_is_no_trade(every: str) -> None:
+    """It goes to `late` with late trades, in the order in which they came."""
+    schema = TRADES.having(TRADE["trade_id"], Field("action", Kind.CHAR))
+    batch = rows(
+        schema,
+        ts_event=[1, 2, 3, 4, 1, 5, 6],
+        price=[10, 10, 99, 10, 10, 99, 20],
+        size=[ONE] * 7,
+        trade_id=[1, 2, 2, 3, 4, 3, 5],
+        action=list(b"NNCNNRN"),
+    )
+    found, others, account = run(Bars(every, partial=True), batch)
+    assert sum(bar["count"] for bar in found) == 4
+    assert max(bar["high"] for bar in found) == 20
+    [late] = others["late"]
+    assert late["ts_event"].tolist() == [3, 1, 5]
+    assert late.schema == schema
+    assert account.reasons == {"late": 3, "aggregated": 4}
 
 
 def test_a_volume_beyond_64_bits_fails() -> None:
