@@ -29,7 +29,7 @@ def checked_file(path: Path) -> Path:
 
     Raises:
         MissingInputError: If there is nothing at the path.
-        InputError: If it is a directory, or empty.
+        InputError: If it is a directory, a pipe or a device, or empty.
     """
     if path.is_dir():
         msg = "this is a directory; name a file in it, or a pattern as `*.parquet`"
@@ -37,7 +37,10 @@ def checked_file(path: Path) -> Path:
     if not path.exists():
         msg = "there is no such file"
         raise MissingInputError(msg, place=str(path))
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        msg = "this is a pipe or a device, and inputs are read more than once; write it to a file"
+        raise InputError(msg, place=str(path))
+    if path.stat().st_size == 0:
         msg = "the file is empty; not even a header or a schema is there"
         raise InputError(msg, place=str(path))
     return path

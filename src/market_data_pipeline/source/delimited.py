@@ -60,7 +60,7 @@ class DelimitedText:
         self.names = self._header()
 
     def _header(self) -> tuple[str, ...]:
-        self._fill()
+        self._fill_line()
         data = self._data
         if data.startswith(_UTF16):
             self._fail("this is UTF-16 text; write it as UTF-8")
@@ -73,6 +73,8 @@ class DelimitedText:
         if end < 0 and not self._at_end:
             self._fail(f"there is no line end in the first {BLOCK_BYTES >> 20} MiB; no CSV file")
         line = data[start:] if end < 0 else data[start:end]
+        if end < 0 and b"\r" in line.rstrip(b"\r"):
+            self._fail("its lines end in CR alone; write them with LF, or CR and LF")
         self._position = len(data) if end < 0 else end + 1
         if b"\0" in line:
             self._fail("this is no text file; name its format with `--format`")
@@ -84,6 +86,14 @@ class DelimitedText:
         self._delimiter = _DELIMITERS[counts.index(max(counts))]
         row = next(csv.reader([text], delimiter=chr(self._delimiter)), [])
         return tuple(name.strip() for name in row)
+
+    def _fill_line(self) -> None:
+        # That there is no line end is known at the end only: a header may be all there is.
+        while True:
+            self._fill()
+            enough = self._at_end or len(self._data) >= BLOCK_BYTES
+            if enough or b"\n" in self._data.removeprefix(_BOM).lstrip(b"\r\n"):
+                return
 
     def _fail(self, message: str) -> NoReturn:
         raise InputError(message, place=self._blocks.place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ("LeanPath", "TickLayout")
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +55,8 @@ class LeanPath:
     @classmethod
     def parse(cls, path: Path) -> LeanPath | None:
         """Return what a path says, or None if it is not one of LEAN's."""
-        parts = [part.lower() for part in path.absolute().parts]
+        # Not resolved: a link may lead to a file that is kept under another name.
+        parts = [part.lower() for part in Path(os.path.abspath(path)).parts]  # noqa: PTH100
         found = _NAME.fullmatch(parts[-1])
         if found is None or len(parts) < 6 or parts[-3] not in _RESOLUTIONS:
             return None

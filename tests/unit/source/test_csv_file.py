@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zipfile
 from contextlib import closing
 from pathlib import Path
@@ -284,6 +285,7 @@ def test_missing_column_lists_what_is_there_and_the_way_out(tmp_path: Path) -> N
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
         ("\ufeff", "the file is empty"),
+        (HEADER.rstrip() + "\r2024-01-02,X,1,1\r", "its lines end in CR alone"),
         ("a,a,price\n", "`a` is there more than once"),
         (b"PAR1\x00\x01\x02price\n", "no text file"),
         ("ts_event,price\n".encode("utf-16"), "UTF-16"),
@@ -320,9 +322,10 @@ def test_file_cut_short_is_told_after_its_rows(tmp_path: Path, kind: str) -> Non
     assert str(caught.value).startswith(str(path))
 
 
-def test_header_alone_is_no_rows(tmp_path: Path) -> None:
-    """A file that holds only a header is read as zero rows."""
-    batch, rejected, reader = _read(_write(tmp_path, HEADER))
+@pytest.mark.parametrize("content", [HEADER, HEADER.rstrip(), "\n\r\n" + HEADER.rstrip()])
+def test_header_alone_is_no_rows(tmp_path: Path, content: str) -> None:
+    """A file that holds only a header is read as zero rows, its line end there or not."""
+    batch, rejected, reader = _read(_write(tmp_path, content))
     assert len(batch) == 0
     assert not rejected
     assert reader.rows_read == 0
@@ -335,6 +338,15 @@ def test_missing_file_and_directory_are_refused(tmp_path: Path) -> None:
         _read(tmp_path / "none.csv")
     with pytest.raises(InputError, match="this is a directory"):
         _read(tmp_path)
+
+
+def test_a_pipe_is_refused_and_not_read(tmp_path: Path) -> None:
+    """What telling the format took from it would be lost, its header first."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="a pipe or a device") as caught:
+        _read(path)
+    assert str(caught.value).startswith(str(path))
 
 
 def test_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:

@@ -161,6 +161,12 @@ def test_what_a_path_says() -> None:
         assert LeanPath.parse(Path("/") / other) is None
 
 
+def test_what_a_path_with_steps_up_says() -> None:
+    """The same as without them, as in `mdp bars ../eurusd/20140505_quote.zip`."""
+    said = LeanPath.parse(Path("/forex/oanda/tick/nzdusd/../eurusd/20140505_quote.zip"))
+    assert said == LeanPath("forex", "oanda", "tick", "eurusd", "20140505", "quote")
+
+
 @pytest.mark.parametrize(
     ("where", "members", "message"),
     [
