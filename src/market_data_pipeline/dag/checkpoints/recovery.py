@@ -152,7 +152,27 @@ def fit(manifest: Manifest, dag: Dag, resume: Resume) -> frozenset[str]:
                 f"holds rows of it; give them up with `--drop-state {name}`"
             )
             raise CheckpointError(msg)
+    if manifest.complete:
+        _refuse_changes(manifest.epoch, before, now)
     return frozenset(kept)
+
+
+def _refuse_changes(
+    epoch: int, before: Mapping[str, NodeDescription], now: Mapping[str, NodeDescription]
+) -> None:
+    """Refuse what a job that has come to its end would not do any more."""
+    for name, node in now.items():
+        old = before.get(name)
+        why = "is new" if old is None else _misfit(old, node)
+        if old is not None and why is None and old.inputs != node.inputs:
+            why = "reads something else now"
+        if why is not None:
+            msg = (
+                f"the job came to its end at checkpoint {epoch}, and nothing is read again for "
+                f"`{name}`, which {why}; put the graph back, or read all of it again with "
+                f"`--from-scratch`"
+            )
+            raise CheckpointError(msg)
 
 
 def _misfit(before: NodeDescription, now: NodeDescription | None) -> str | None:

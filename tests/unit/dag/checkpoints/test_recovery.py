@@ -19,6 +19,7 @@ import market_data_pipeline as mdp
 from market_data_pipeline.dag.checkpoints.manifest import decode, encode
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
 from market_data_pipeline.dag.checkpoints.store import MANIFEST, Store
+from market_data_pipeline.dag.graph import Edge
 from market_data_pipeline.dag.runtime import Run
 from market_data_pipeline.errors import (
     CheckpointError,
@@ -333,6 +334,46 @@ def test_a_job_that_ended_does_not_go_on_with_more_input(tmp_path: Path) -> None
     source.more.extend(rows(40)[60:])
     with pytest.raises(CheckpointError, match=r"came to its end.*`ticks` has more rows now"):
         mdp.run(dag)
+
+
+def _with_another_sink(folder: Path) -> mdp.Dag:
+    dag = graph(folder)
+    dag.add(EpochSink(folder / "more.json", {}), name="more", inputs=[Edge("bars")])
+    return dag
+
+
+def _with_a_filter(folder: Path) -> mdp.Dag:
+    dag = mdp.Dag("job", checkpoint=Checkpoint(str(folder / "kept"), interval=None))
+    ticks = dag.source(GatedSource(rows(60), out_of_order="1s"), name="ticks")
+    bars = ticks.filter("price > 5", name="dear").bars("1s", name="bars")
+    bars.sink(EpochSink(folder / "out.json", {}), name="store")
+    return dag
+
+
+def _by_another_name(folder: Path) -> mdp.Dag:
+    dag = mdp.Dag("job", checkpoint=Checkpoint(str(folder / "kept"), interval=None))
+    ticks = dag.source(GatedSource(rows(60), out_of_order="1s"), name="ticks")
+    ticks.bars("1s", name="seconds").sink(EpochSink(folder / "out.json", {}), name="store")
+    return dag
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda folder: graph(folder, every="2s"), "`bars`, which has another setting of `every`"),
+        (_with_another_sink, "`more`, which is new"),
+        (_with_a_filter, "`dear`, which is new"),
+        (_by_another_name, "`seconds`, which is new"),
+    ],
+)
+def test_a_job_that_ended_does_not_pass_over_a_changed_graph(
+    tmp_path: Path, change: Callable[[Path], mdp.Dag], match: str
+) -> None:
+    """What was changed or added afterwards would come to nothing, and nobody would be told."""
+    mdp.run(graph(tmp_path))
+    with pytest.raises(CheckpointError, match=rf"came to its end .*{match}.*--from-scratch"):
+        mdp.run(change(tmp_path))
+    assert mdp.run(graph(tmp_path)).was_complete
 
 
 @pytest.mark.parametrize(
