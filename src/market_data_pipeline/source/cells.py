@@ -13,6 +13,7 @@ __all__ = (
     "filled",
     "is_text",
     "plain",
+    "plain_type",
     "text_of",
     "to_array",
     "to_bools",
@@ -356,9 +357,29 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which a column rides along.
+
+    Writers have several types for text, and Polars has its own; behind a source there is
+    one, so that files of different writers go together and every operator knows it.
+    """
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if is_text(kind):
+        return pa.string()
+    is_bytes = pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return pa.binary() if is_bytes else kind
+
+
 def plain(array: pa.Array) -> pa.Array:
     """Return a column that rides along: a dictionary's values in place of its indices."""
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    kind = plain_type(array.type)
+    if pa.types.is_dictionary(array.type):
+        values = array.dictionary
+        if values.type != kind:
+            array = pa.DictionaryArray.from_arrays(array.indices, values.cast(kind))
+        return array.dictionary_decode()
+    return array if array.type == kind else array.cast(kind)
 
 
 def filled(array: pa.Array, value: object) -> pa.Array:

@@ -25,7 +25,7 @@ from market_data_pipeline.records import (
     Schema,
     turnover_field,
 )
-from market_data_pipeline.source.cells import is_text
+from market_data_pipeline.source.cells import is_text, plain_type
 from market_data_pipeline.source.reader import ReadOptions
 
 # Spellings without case, spaces and punctuation; earlier ones win.
@@ -259,7 +259,7 @@ def _fields(place: str, found: pa.Schema, base: Schema, matched: Mapping[str, st
             fields.append(field)
         elif field.name in matched:
             source = found.field(matched[field.name])
-            if field.kind is Kind.INT and is_text(_value_type(source.type)):
+            if field.kind is Kind.INT and is_text(plain_type(source.type)):
                 fields.append(Field(field.name, Kind.ARROW, arrow=pa.string()))
                 continue
             _check_type(place, source, field)
@@ -267,12 +267,8 @@ def _fields(place: str, found: pa.Schema, base: Schema, matched: Mapping[str, st
     return fields
 
 
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
 def _check_type(place: str, source: pa.Field, field: Field) -> None:
-    kind = _value_type(source.type)
+    kind = plain_type(source.type)
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     fits = is_text(kind)
     if field.kind is Kind.TIME:
@@ -292,4 +288,4 @@ def _own_field(name: str, kind: pa.DataType) -> Field:
         return Field(name, Kind.INT)
     if kind == pa.float64():
         return Field(name, Kind.FLOAT)
-    return Field(name, Kind.ARROW, arrow=_value_type(kind))
+    return Field(name, Kind.ARROW, arrow=plain_type(kind))

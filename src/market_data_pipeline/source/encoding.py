@@ -71,6 +71,10 @@ def _as_dictionary(array: pa.Array) -> pa.DictionaryArray:
     if not pa.types.is_dictionary(array.type):
         texts = array.cast(pa.string()) if pa.types.is_integer(array.type) else array
         return texts.dictionary_encode()
-    if array.dictionary.null_count or not pa.types.is_string(array.type.value_type):
-        return array.dictionary_decode().cast(pa.string()).dictionary_encode()
+    if not pa.types.is_string(array.type.value_type):
+        # Not all of Arrow's texts can be looked up by index, so names are cast first.
+        names = array.dictionary.cast(pa.string())
+        array = pa.DictionaryArray.from_arrays(array.indices, names)
+    if array.dictionary.null_count:
+        return array.dictionary_decode().dictionary_encode()
     return array

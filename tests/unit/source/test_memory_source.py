@@ -73,3 +73,51 @@ def test_what_is_no_rows_is_refused() -> None:
         MemorySource("ticks.csv")
     with pytest.raises(ConfigError, match="at least one"):
         MemorySource([])
+
+
+TEXTS: dict[str, list[Any]] = {
+    "trade_id": ["a", "b", "b"],
+    "action": ["N", "N", "C"],
+    "venue": ["XNAS", None, "a name too long to be kept in place"],
+}
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("packed", [False, True])
+def test_text_is_one_type_whoever_wrote_it(kind: pa.DataType, packed: bool) -> None:
+    """Polars has texts of its own; they ride along, and say what cancels a trade."""
+    columns = {name: pa.array(values, pa.string()) for name, values in TEXTS.items()}
+    columns = {
+        name: pa.DictionaryArray.from_arrays(
+            values.dictionary_encode().indices, values.dictionary_encode().dictionary.cast(kind)
+        )
+        if packed
+        else values.cast(kind)
+        for name, values in columns.items()
+    }
+    dag = Dag()
+    rows = dag.source(MemorySource(pa.table({**COLUMNS, **columns, "raw": _bytes(kind)})))
+    rows.collect(name="rows")
+    rows.bars("2s").collect(name="made")
+    result = run(dag)
+    found = result.to_arrow("rows")
+    assert {name: found[name].to_pylist() for name in TEXTS} == TEXTS
+    assert found["venue"].type == pa.string()
+    assert found["raw"].to_pylist() == [b"1", None, b"3"]
+    assert result.to_arrow("made")["close"].to_pylist() == [1.1]
+
+
+def _bytes(kind: pa.DataType) -> pa.Array:
+    views = pa.binary_view() if kind == pa.string_view() else pa.large_binary()
+    return pa.array([b"1", None, b"3"], views)
+
+
+def test_a_frame_of_polars_may_have_texts() -> None:
+    """Also as categories; the letters of a frame are columns like others."""
+    frame = pl.DataFrame({**COLUMNS, **TEXTS}).with_columns(
+        pl.col("venue", "symbol").cast(pl.Categorical), pl.col("time").cast(pl.Categorical)
+    )
+    dag = Dag()
+    chosen = dag.source(MemorySource(frame)).filter("venue == 'XNAS' and symbol == 'A'")
+    rows = chosen.collect(name="rows")
+    assert run(dag).to_arrow(rows)["trade_id"].to_pylist() == ["a"]
