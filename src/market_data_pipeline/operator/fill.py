@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN
 from market_data_pipeline.dag.state import Snapshot
-from market_data_pipeline.dag.windowing import WindowGrid
+from market_data_pipeline.dag.window_grid import WindowGrid
 from market_data_pipeline.errors import SnapshotError
 from market_data_pipeline.kernels import windows as layout
 from market_data_pipeline.operator.bar_schema import Fill

@@ -20,7 +20,7 @@ _DAY_NS: Final = 86_400_000_000_000
 
 
 class SessionWindows:
-    """The intervals of a calendar as `dag.windowing.Sessions`.
+    """The intervals of a calendar as `dag.window_grid.Sessions`.
 
     Windows shorter than a day begin anew after a lunch break; a day or longer stands for
     the whole session, whatever pauses there are in it.

@@ -16,13 +16,8 @@ from market_data_pipeline.batch import TIME_MAX, Batch, Column, Progress
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.state import Snapshot, stack, unstack
-from market_data_pipeline.dag.windowing import (
-    EVERY_KEY,
-    NO_ROW,
-    NONE,
-    TumblingWindows,
-    WindowGrid,
-)
+from market_data_pipeline.dag.window_grid import WindowGrid
+from market_data_pipeline.dag.windowing import EVERY_KEY, NO_ROW, NONE, TumblingWindows
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, SnapshotError
 from market_data_pipeline.kept_columns import KeptColumns
 from market_data_pipeline.kernels import bar_slot, quote_slot, trade_slot
