@@ -96,9 +96,11 @@ class EpochWriter(SinkWriter, Protocol):
     process staged, then `write` and `stage` in turn. While later rows are written and
     staged, `commit` shows the epochs before: one at a time, but beside `write` and
     `stage`. At the regular end, and when the run is told to stop, all is committed and
-    `finish` has no rows left to publish: it frees what the writer holds. `abort` comes
-    after a failure and leaves alone what is staged or committed. In a run without
-    checkpoints (`NodeContext.job` is None) none of the three is called.
+    `finish` has no rows left to commit: it frees what the writer holds. A later run of a
+    job that has come to its end calls it too, so what a sink makes of all epochs at the
+    end is made then if it is not there. `abort` comes after a failure and leaves alone
+    what is staged or committed. In a run without checkpoints (`NodeContext.job` is None)
+    none of the three is called.
     """
 
     async def stage(self, epoch: int, folder: Path) -> None:

@@ -24,6 +24,7 @@ from market_data_pipeline.dag.checkpoints.coordinator import Coordinator
 from market_data_pipeline.dag.checkpoints.figures import CheckpointFigures
 from market_data_pipeline.dag.checkpoints.session import Session
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint, Resume
+from market_data_pipeline.dag.epochs import EpochWriter
 from market_data_pipeline.dag.figures import NodeFigures, Phase
 from market_data_pipeline.dag.garbage import short_passes
 from market_data_pipeline.dag.graph import Dag
@@ -284,10 +285,11 @@ class Run:
             self.stop()
 
     async def _stay(self, session: Session) -> None:
-        """Do nothing more for a job that has come to its end, unless its input went on.
+        """Read nothing for a job that has come to its end, unless its input went on.
 
         Raises:
             CheckpointError: If a source has more rows than when the job ended.
+            NodeError: If a sink cannot do what belongs to the end.
         """
         for source in self._parts.sources:
             with boundary(source.node):
@@ -299,8 +301,12 @@ class Run:
                 session.refuse_more(source.node.name)
         for sink in self._parts.sinks:
             with boundary(sink.node):
-                # Nothing is to be published, so nothing may be put in the place of what is.
-                await sink.writer.abort()
+                if isinstance(sink.writer, EpochWriter):
+                    # The run that came to the end may have died before it had published.
+                    await sink.writer.finish()
+                else:
+                    # It has no rows, so nothing may be put in the place of what is there.
+                    await sink.writer.abort()
             sink.published = sink.meter.ended = True
 
     def _check_flow(self) -> None:

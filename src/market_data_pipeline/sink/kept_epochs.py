@@ -138,13 +138,15 @@ class KeptEpochs:
         return self._ledger.mark()
 
     def finish(self) -> None:
-        """Make the output of all that is kept.
+        """Make the output of all that is kept, unless it is there already.
 
         Raises:
             OutputError: If it cannot be written.
         """
         symbols = SymbolTable()
         with reporting(self._path), self._ledger.locked():
+            if self._is_published():
+                return
             output = self._make(overwrite=self._overwrite or self._published.exists())
             try:
                 for manifest in self._ledger.own():
@@ -159,6 +161,17 @@ class KeptEpochs:
             except BaseException:
                 output.discard()
                 raise
+            self._published.write_text(self._all_kept(), encoding="utf-8")
+
+    def _all_kept(self) -> str:
+        mark = self._ledger.mark()
+        return f"{self._lineage} 0" if mark is None else f"{mark.lineage} {mark.epoch}"
+
+    def _is_published(self) -> bool:
+        """Tell whether the output was made of all that is kept; one torn line says no."""
+        if not (self._published.exists() and Path(self._path).exists()):
+            return False
+        return self._published.read_text(encoding="utf-8") == self._all_kept()
 
     def discard(self) -> None:
         """Forget what is not staged."""

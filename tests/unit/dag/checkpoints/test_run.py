@@ -12,6 +12,8 @@ import market_data_pipeline as mdp
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.runtime import Run
+from market_data_pipeline.errors import NodeError, OutputError
+from market_data_pipeline.sink.kept_epochs import KeptEpochs
 from market_data_pipeline.testing import Pause, ScriptedSource
 from support.crashes import HastyClock
 from support.epoch_sink import EpochSink, Row
@@ -137,6 +139,44 @@ def test_a_job_that_has_ended_does_nothing(tmp_path: Path) -> None:
     assert second.was_complete
     assert sink.rows() == before
     assert second.ledger == first.ledger
+
+
+@pytest.mark.parametrize(
+    "sink_type", [mdp.CsvSink, mdp.JsonlSink, mdp.ParquetSink], ids=["csv", "jsonl", "parquet"]
+)
+def test_a_file_that_was_not_published_at_the_end_is_published_by_the_next_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sink_type: type[mdp.CsvSink | mdp.JsonlSink | mdp.ParquetSink],
+) -> None:
+    """The checkpoint of the end is decided before; the rows behind it must not stay hidden."""
+    settings = Checkpoint(str(tmp_path / "kept"), interval=None)
+    path = tmp_path / f"out.{sink_type.__name__.removesuffix('Sink').lower()}"
+    sink = sink_type(path)
+    dag = mdp.Dag("job")
+    dag.source(ScriptedSource(ticks(30), out_of_order="1s")).bars("1s").sink(sink)
+    with monkeypatch.context() as broken:
+        broken.setattr(KeptEpochs, "finish", _full_disk)
+        with pytest.raises(NodeError, match="disk is full"):
+            mdp.run(dag, checkpoint=settings)
+    assert not path.exists()
+
+    assert mdp.run(dag, checkpoint=settings).was_complete
+    published = path.read_bytes()
+    assert sink.read().num_rows > 10
+
+    path.unlink()
+    assert mdp.run(dag, checkpoint=settings).was_complete
+    assert path.read_bytes() == published
+
+    written = path.stat()
+    assert mdp.run(dag, checkpoint=settings).was_complete
+    assert path.stat() == written
+
+
+def _full_disk(_output: KeptEpochs) -> None:
+    msg = "the disk is full"
+    raise OutputError(msg)
 
 
 @pytest.mark.parametrize("call", [1, 2])
