@@ -179,7 +179,7 @@ class Operator(Protocol):
         ...
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over a state. Called before anything else, if at all.
+        """Take over a state, whose arrays are only read. Called before anything else, if at all.
 
         Raises:
             SnapshotError: If the state is not one of this operator.

@@ -21,6 +21,7 @@ from market_data_pipeline.operator.watermarks import watermarks_of
 from market_data_pipeline.records import Schema
 
 _SAVED: Final = frozenset({"first", "second", "expires"})
+_NO_KEYS: Final = dict.fromkeys(sorted(_SAVED), np.empty(0, np.int64))
 
 
 def _checked_key(value: Any) -> Any:
@@ -117,9 +118,8 @@ class DedupeOperator:
         self._schema: Schema | None = None
         self._key: Any = None
         self._table: Any = None
-        none = np.empty(0, np.int64)
         self._saved = Snapshot(
-            keyed=dict.fromkeys(_SAVED, none),
+            keyed=_NO_KEYS,
             scalars={f"key.{name}": i for i, name in enumerate(self._names)},
         )
         self._keep = np.empty(1, np.bool_)
@@ -192,6 +192,8 @@ class DedupeOperator:
         first, second = self._key.loaded(saved["first"], saved["second"], self._context.symbols)
         if len(first):
             self._table.load(first, second, np.ascontiguousarray(saved["expires"], np.int64))
+        # The table has them; a second copy would stay for the life of the run.
+        self._saved = Snapshot(keyed=_NO_KEYS, scalars=self._saved.scalars)
 
     def _mark(self, batch: Batch) -> int:
         """Fill `_keep` for the rows of a batch; return the number of duplicates."""

@@ -165,7 +165,11 @@ class _Run:
         whole: Snapshot = self._build(SymbolTable()).snapshot()
         half = KEY_GROUP_COUNT // 2
         parts = (range(half, KEY_GROUP_COUNT), range(half))
-        return Snapshot.merge(whole.only(groups) for groups in parts)
+        merged = Snapshot.merge(whole.only(groups) for groups in parts)
+        # As those of a checkpoint, which are the memory of a file.
+        for array in (merged.key_groups, *merged.keyed.values()):
+            array.flags.writeable = False
+        return merged
 
     def finished(self) -> Rows:
         """End the input; return all rows by port."""

@@ -54,7 +54,7 @@ def write_snapshot(file: HashedFile, snapshot: Snapshot) -> None:
 
 
 def read_snapshot(batch: pa.RecordBatch) -> Snapshot:
-    """Return the snapshot that was written; its arrays are its own.
+    """Return the snapshot that was written. Its arrays are the file's, and are only read.
 
     Raises:
         CheckpointError: If it is none.
@@ -65,7 +65,7 @@ def read_snapshot(batch: pa.RecordBatch) -> Snapshot:
         for place, told in enumerate(meta["arrays"]):
             keyed[told["name"]] = _to_numpy(batch.column(f"array_{place}"), told)
         scalars = {str(name): int(value) for name, value in meta["scalars"].items()}
-        groups = np.array(batch.column(_GROUPS).to_numpy(zero_copy_only=False), np.int16)
+        groups = _to_numpy(batch.column(_GROUPS), {"dtype": "<i2", "shape": ()})
     except (KeyError, TypeError, ValueError, pa.ArrowException) as err:
         msg = f"the file holds no state: {err}"
         raise CheckpointError(msg) from err
@@ -135,8 +135,10 @@ def _to_numpy(column: pa.Array, told: Mapping[str, Any]) -> _Array:
         flat[:] = column.to_pylist()
     elif dtype.kind in "SU":
         start, width = column.offset, dtype.itemsize
-        flat = np.frombuffer(column.buffers()[1], dtype, len(column), start * width).copy()
+        flat = np.frombuffer(column.buffers()[1], dtype, len(column), start * width)
     else:
-        flat = np.array(column.to_numpy(zero_copy_only=False))
-        flat = flat.view(dtype) if dtype.kind in "Mm" else flat.astype(dtype)
+        flat = column.to_numpy(zero_copy_only=False)
+        flat = flat.view(dtype) if dtype.kind in "Mm" else flat.astype(dtype, copy=False)
+    # Arrow's memory cannot be written to, and what is made anew is not to be either.
+    flat.flags.writeable = False
     return flat.reshape(rows, *shape)
