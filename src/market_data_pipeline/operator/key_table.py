@@ -125,8 +125,9 @@ class KeyTable:
         """Take over keys that are all different, in the place of those that are there."""
         watermark = self._counts[2]
         self._counts[0], self._counts[2] = 0, TIME_MIN
-        # All room at once: to grow on the way is to put most keys in twice.
-        self._make_room(0, self._groups_of(first, second))
+        # All room at once, in the layout that they will stay in: to grow on the way, or to
+        # change the layout, is to put most keys in twice.
+        self._make_room(0, self._choose_layout(first, second))
         # A key that was never seen is put in with its time plus `ttl`.
         never = np.full(_KEYS_AT_ONCE, TIME_MIN)
         keep = np.empty(_KEYS_AT_ONCE, np.bool_)
@@ -149,7 +150,6 @@ class KeyTable:
         looks &= not self._loading
         if looks and used >= _TELLING_GROUPS and self._neighbours_pay() != (self._bits > 0):
             duplicates, keys = counts[1], self.keys()
-            self._bits = 0 if self._bits else _NEIGHBOURS
             self.load(*keys)
             counts[1] = duplicates
             return
@@ -160,7 +160,7 @@ class KeyTable:
         insert_groups(self.slots, self.groups, used)
 
     def _make_room(self, used: int, expected: int = 0) -> None:
-        """Move to new memory, with all slots free and room for so many groups as expected."""
+        """Move to new memory, with all slots free and more room than for what is expected."""
         width = 2 + (1 << self._bits)
         room = max(used * _TARGET, expected * _LEAST_FREE)
         groups = np.empty((max(_LEAST_GROUPS, room), width), np.int64)
@@ -168,8 +168,10 @@ class KeyTable:
             groups[:used] = self.groups[:used]
         self.groups = groups
         per_group = _SLOTS_PER_GROUP if self._bits else _SLOTS_PER_KEY
-        slots = 1 << (len(groups) * per_group - 1).bit_length()
-        self.slots = np.zeros(slots, np.uint32)
+        # Slots are touched all over: as many as what is expected needs, not the room for more,
+        # which is taken when it comes to that.
+        wanted = max(_LEAST_GROUPS, expected or len(groups))
+        self.slots = np.zeros(1 << (wanted * per_group - 1).bit_length(), np.uint32)
 
     def _neighbours_pay(self) -> bool:
         """Tell whether groups of neighbours hold, or would hold, enough keys alive."""
@@ -182,12 +184,15 @@ class KeyTable:
         chosen = _one_in_sixteen(groups[:, 0], groups[:, 1])
         return len(chosen) >= _KEYS_TO_GROUP * len(np.unique(chosen))
 
-    def _groups_of(self, first: Int64s, second: Int64s) -> int:
-        """Return about how many groups keys need."""
-        if not self._bits:
+    def _choose_layout(self, first: Int64s, second: Int64s) -> int:
+        """Let keys share groups if that pays; return about how many groups they need."""
+        if self._spread or not len(first):
             return len(first)
         chosen = [_one_in_sixteen(first[part], second[part]) for part in _parts(len(first))]
-        return 16 * len(np.unique(np.concatenate(chosen))) if chosen else 0
+        groups = 16 * len(np.unique(np.concatenate(chosen)))
+        pays = groups < _TELLING_GROUPS or len(first) >= _KEYS_TO_STAY * groups
+        self._bits = _NEIGHBOURS if pays else 0
+        return groups if pays else len(first)
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -84,6 +84,23 @@ def test_layout_follows_the_keys_both_ways() -> None:
     assert widths == [10, 3, 10]
 
 
+@pytest.mark.parametrize(
+    ("kind", "width", "most"),
+    [("counting", 10, 80), ("random", 3, 100)],
+    ids=["counting", "random"],
+)
+def test_keys_that_are_loaded_get_the_layout_that_suits_them(
+    kind: str, width: int, most: int
+) -> None:
+    """At once: keys put in as groups, and then each by itself, would take the room of both."""
+    table = KeyTable(spread=False)
+    keys, count = _keys(kind, 1_000_000), 1_000_000
+    table.load(np.zeros(count, np.int64), keys, np.full(count, 5))
+    assert table.groups.shape[1] == width
+    assert table.nbytes / count < most
+    assert len(table.keys()[0]) == count
+
+
 def test_hashes_are_never_grouped() -> None:
     """Keys that are known to be spread get entries of their own from the start."""
     table = KeyTable(spread=True)
