@@ -102,9 +102,9 @@ _AGGREGATIONS: Final[dict[str, BarKind]] = {
 }
 _PRICES: Final[dict[str, Price]] = {"LAST": "last", "BID": "bid", "ASK": "ask", "MID": "mid"}
 _WHOLE: Final = frozenset({BarKind.TICK, BarKind.TICK_IMBALANCE, BarKind.TICK_RUNS})
-_NUMBER: Final = r"\d{1,18}(?:\.\d{1,18})?(?:e\d{1,2})?"
+_NUMBER: Final = r"\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,2})?"
 _AMOUNT: Final = re.compile(rf"({_NUMBER})\s*([a-z_]*)", re.ASCII)
-_NUMBER_FIRST: Final = re.compile(r"[\d.]+(?:e\d+)?\s*(?:[A-Za-z_]*)$", re.ASCII)
+_NUMBER_FIRST: Final = re.compile(r"[\d.]+(?:e-?\d+)?\s*(?:[A-Za-z_]*)$", re.ASCII)
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|ms|s|min|m|h|d))+", re.ASCII)
 _LONG: Final = re.compile(
     r"(?P<instrument>[^\s@]+?)-(?P<step>[^-@\s]+)-(?P<aggregation>[A-Za-z_]+)-(?P<price>[A-Za-z]+)"

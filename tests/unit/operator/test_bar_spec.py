@@ -34,6 +34,7 @@ from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, bar_spec
         ("1e6value_runs", "1e6val_run", BarKind.VALUE_RUNS, 10**6),
         ("0.50range", "0.5range", BarKind.RANGE, "0.5"),
         ("1renko", "1renko", BarKind.RENKO, 1),
+        ("5e-4range", "0.0005range", BarKind.RANGE, "0.0005"),
     ],
 )
 def test_number_and_unit(text: str, shortest: str, kind: BarKind, amount: int | str) -> None:
