@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import pyarrow as pa
 from pydantic import PositiveInt
@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.clock import Clock, SystemClock
 from market_data_pipeline.dag.component import component
-from market_data_pipeline.dag.epochs import EpochMark, Job
+from market_data_pipeline.dag.epochs import Delivery, EpochMark, Job
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.errors import OutputError
 from market_data_pipeline.letters import Letter, encode, is_log, letters_of, mark_of, read_letters
@@ -56,6 +56,8 @@ class DeadLetterSink:
     path: OutputPath
     reason: str | None = None
     segment_bytes: PositiveInt = _SEGMENT_BYTES
+
+    delivery: ClassVar[Delivery] = "exactly_once"
 
     def check(self) -> None:
         """Look at the output before anything runs.
