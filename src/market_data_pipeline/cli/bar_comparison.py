@@ -116,37 +116,49 @@ def compare(a: pa.Table, b: pa.Table, *, limit: int) -> Comparison:
 
 def _pair(a: pa.Table, b: pa.Table) -> tuple[Positions, Positions, Positions, Positions]:
     """Return the positions of rows that have a partner, side by side, and of those alone."""
-    joined = (
-        _keyed(a, "row_a")
-        .join(_keyed(b, "row_b"), [*KEYS, "occurrence"], join_type="full outer")
-        .sort_by([("ts_open", "ascending"), ("symbol", "ascending"), ("occurrence", "ascending")])
-    )
-    in_a, in_b = _pc.is_valid(joined["row_a"]), _pc.is_valid(joined["row_b"])
-    both = joined.filter(_pc.and_(in_a, in_b))
-    return (
-        both["row_a"].to_numpy(),
-        both["row_b"].to_numpy(),
-        joined.filter(_pc.invert(in_b))["row_a"].to_numpy(),
-        joined.filter(_pc.invert(in_a))["row_b"].to_numpy(),
-    )
-
-
-def _keyed(table: pa.Table, position: str) -> pa.Table:
-    """Return the keys with each row's position, and its number among those of one key."""
-    codes = _pc.rank(table["symbol"], tiebreaker="dense").to_numpy()
-    times = table["ts_open"].to_numpy()
-    order = np.lexsort((times, codes))
-    starts = np.ones(len(order), bool)
-    if len(order):
-        starts[1:] = (np.diff(codes[order]) != 0) | (np.diff(times[order]) != 0)
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    # Arrow's own join gives Python's arrays to threads that may outlive the interpreter,
+    # and a process ends by SIGABRT if one of them lets go of an array then.
+    sides = (a.num_rows, b.num_rows)
+    rows = np.concatenate([np.arange(count, dtype=np.int64) for count in sides])
+    in_b = np.repeat([False, True], sides)
+    keys = _keys(a, b)
+    order = np.lexsort((rows, in_b, *keys))
     occurrence = np.empty(len(order), np.int64)
-    occurrence[order] = np.arange(len(order)) - first
-    return (
-        table.select(KEYS)
-        .append_column("occurrence", pa.array(occurrence))
-        .append_column(position, pa.array(np.arange(len(order), dtype=np.int64)))
-    )
+    occurrence[order] = _numbered(_starts([in_b, *keys], order))
+    order = np.lexsort((in_b, occurrence, *keys))
+    # A key comes once a side, so a row that does not start a run is the partner in B.
+    seconds = np.flatnonzero(~_starts([occurrence, *keys], order))
+    alone = np.ones(len(order), bool)
+    alone[seconds] = alone[seconds - 1] = False
+    in_b, rows = in_b[order], rows[order]
+    return rows[seconds - 1], rows[seconds], rows[alone & ~in_b], rows[alone & in_b]
+
+
+def _keys(a: pa.Table, b: pa.Table) -> list[npt.NDArray[Any]]:
+    """Return what rows of A, then of B, are matched by, the least important first."""
+    both = [pa.chunked_array([*a[n].chunks, *b[n].chunks], a[n].type) for n in KEYS]
+    symbols, times = both
+    return [
+        _pc.rank(symbols, tiebreaker="dense").to_numpy(),
+        _pc.fill_null(times, 0).to_numpy(),
+        _pc.is_null(times).to_numpy(),
+    ]
+
+
+def _starts(keys: list[npt.NDArray[Any]], order: Positions) -> npt.NDArray[np.bool_]:
+    """Return which rows, in an order, have other keys than the one before."""
+    starts = np.zeros(len(order), bool)
+    starts[:1] = True
+    for key in keys:
+        starts[1:] |= key[order[1:]] != key[order[:-1]]
+    return starts
+
+
+def _numbered(starts: npt.NDArray[np.bool_]) -> Positions:
+    """Return the number of each row in its run, from 0."""
+    numbers = np.arange(len(starts))
+    numbered: Positions = numbers - np.maximum.accumulate(np.where(starts, numbers, 0))
+    return numbered
 
 
 def _unequal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
