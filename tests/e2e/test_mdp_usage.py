@@ -119,13 +119,14 @@ def test_error_with_json_is_the_last_line_of_standard_output(mdp: Mdp) -> None:
     assert shown.err == "error: a.csv: no such file\n"
 
 
-def test_reader_that_leaves_early_is_no_error() -> None:
-    """`mdp ... | head` ends quietly."""
+@pytest.mark.parametrize(("door", "command"), [("main", "doctor"), ("pipelines", "schema")])
+def test_reader_that_leaves_early_is_no_error(door: str, command: str) -> None:
+    """`mdp ... | head` ends quietly, and so does `mdp-legacy`."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as out:
         ended = subprocess.run(
-            [sys.executable, "-m", "market_data_pipeline.cli.main", "doctor"],
+            [sys.executable, "-m", f"market_data_pipeline.cli.{door}", command],
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,

@@ -5,7 +5,7 @@ Nothing heavy is imported here, so that `mdp --help` answers at once.
 
 from __future__ import annotations
 
-__all__ = ("cli", "interrupt", "main", "tell")
+__all__ = ("EndingGroup", "cli", "interrupt", "main")
 
 import importlib
 import os
@@ -61,8 +61,39 @@ Times are read and printed in UTC.
 _EXPECTED: Final = (PipelineError, click.ClickException, click.Abort, OSError)
 
 
-class _LazyGroup(click.Group):
-    """A group that imports a subcommand when it is used, and turns errors into exits."""
+class EndingGroup(click.Group):
+    """A group that turns errors into exits, and ends well where nobody reads on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end quietly where whoever read its output has had enough."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # As in `mdp replay ... | head`.
+            _discard_stdout()
+            ctx.exit(FINE)
+        return result
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002, FBT001, FBT002
+        **extra: Any,
+    ) -> Any:
+        """Run the group with arguments and exit."""
+        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
+        try:
+            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        except (Exception, KeyboardInterrupt) as err:  # noqa: BLE001 - the last place to tell of it
+            code = _tell(err, arguments)
+        sys.exit(code if isinstance(code, int) else FINE)
+
+
+class _LazyGroup(EndingGroup):
+    """A group that imports a subcommand when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -88,33 +119,8 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read our output has had enough of it, as in `mdp replay ... | head`.
-            _discard_stdout()
-            ctx.exit(FINE)
-        return result
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,  # noqa: ARG002, FBT001, FBT002
-        **extra: Any,
-    ) -> Any:
-        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
-        try:
-            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
-        except (Exception, KeyboardInterrupt) as err:  # noqa: BLE001 - the last place to tell of it
-            code = tell(err, arguments)
-        sys.exit(code if isinstance(code, int) else FINE)
-
-
-def tell(err: BaseException, arguments: Sequence[str]) -> int:
+def _tell(err: BaseException, arguments: Sequence[str]) -> int:
     """Print an error and return the exit code."""
     message, code = redacted(message_of(err)), exit_code_of(err)
     debug = "--debug" in arguments or bool(os.environ.get("MDP_DEBUG"))

@@ -5,39 +5,18 @@ from __future__ import annotations
 __all__ = ("cli", "main")
 
 import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from market_data_pipeline.cli.codes import FINE, INTERRUPTED
-from market_data_pipeline.cli.main import interrupt, tell
+from market_data_pipeline.cli.codes import INTERRUPTED
+from market_data_pipeline.cli.main import EndingGroup, interrupt
 from market_data_pipeline.cli.output import print_json
 from market_data_pipeline.pipeline_spec import OPERATORS, SINKS, SOURCES
 
 
-class _Group(click.Group):
-    """A group that turns errors into exits, as that of `mdp` does."""
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,  # noqa: ARG002, FBT001, FBT002
-        **extra: Any,
-    ) -> Any:
-        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
-        try:
-            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
-        except (Exception, KeyboardInterrupt) as err:  # noqa: BLE001 - the last place to tell of it
-            code = tell(err, arguments)
-        sys.exit(code if isinstance(code, int) else FINE)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=EndingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Run pipelines as version 0.8 did; `mdp` does more."""
 
