@@ -15,11 +15,12 @@ from market_data_pipeline.dag.checkpoints.session import Session
 from market_data_pipeline.dag.edges import Channel
 from market_data_pipeline.dag.endpoints import RunningSink, RunningSource
 from market_data_pipeline.dag.fanin import FanIn
-from market_data_pipeline.dag.graph import Dag, Edge, Node, are_linked
+from market_data_pipeline.dag.graph import Dag, Edge, Node
 from market_data_pipeline.dag.join_inlet import JoinInlet
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.roles import is_join, is_sink, is_source, is_transform
+from market_data_pipeline.dag.wiring import are_linked
 from market_data_pipeline.errors import NodeError
 from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import SymbolTable

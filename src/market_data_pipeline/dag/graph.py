@@ -19,14 +19,13 @@ from market_data_pipeline.dag.roles import (
     is_source,
     is_transform,
 )
+from market_data_pipeline.dag.wiring import check_input, check_ports, check_readers
 from market_data_pipeline.errors import (
     ConfigError,
     CycleError,
     DuplicateNodeError,
     GraphError,
-    PortError,
     SchemaError,
-    UnconnectedNodeError,
     UnknownNodeError,
     nearest,
 )
@@ -231,57 +230,13 @@ class Dag:
             raise GraphError(msg)
         order = self.order()
         for node in order:
-            self._check_ports(node)
+            check_ports(node, self._nodes)
         # A node that forgot its input is why another has no reader.
         for node in order:
-            self._check_input(node)
+            check_input(node)
         for node in order:
-            self._check_readers(node)
+            check_readers(node, {edge.port for _, edge in self.consumers(node.name)})
         return self.schemas()
-
-    def _check_ports(self, node: Node) -> None:
-        if node.kind == "source" and node.inputs:
-            msg = f"`{node.name}` is a source and cannot read from `{node.inputs[0].node}`"
-            raise PortError(msg, node=node.name)
-        seen = set()
-        for edge in node.inputs:
-            giver = self._nodes[edge.node]
-            if edge.port not in giver.outputs:
-                names = ", ".join(f"`{port}`" for port in giver.outputs) or "none: it is a sink"
-                hint = nearest(edge.port, giver.outputs)
-                msg = (
-                    f"node `{node.name}` reads from `{edge.node}.{edge.port}`, but "
-                    f"`{edge.node}` has no such output{hint} (outputs: {names})"
-                )
-                raise PortError(msg, node=node.name)
-            if (edge.node, edge.port) in seen:
-                msg = f"node `{node.name}` reads from `{edge.node}.{edge.port}` twice"
-                raise PortError(msg, node=node.name)
-            seen.add((edge.node, edge.port))
-        _check_input_names(node)
-
-    def _check_input(self, node: Node) -> None:
-        names = node.input_names
-        if node.kind != "source" and not node.inputs:
-            pairs = ", ".join(f"{name}: ..." for name in names)
-            way_out = f"`from: {{{pairs}}}` which nodes" if names else "`from:` which node"
-            msg = f"node `{node.name}` reads from nothing; say {way_out}"
-            raise UnconnectedNodeError(msg, node=node.name)
-        fed = {edge.into for edge in node.inputs}
-        missing = [name for name in names if name not in fed]
-        if missing:
-            msg = f"nothing feeds the input `{missing[0]}` of `{node.name}`; say `from:` what does"
-            raise UnconnectedNodeError(msg, node=node.name)
-
-    def _check_readers(self, node: Node) -> None:
-        if node.kind == "sink":
-            return
-        read = {edge.port for _, edge in self.consumers(node.name)}
-        missing = [p for p in node.outputs if p not in read and p not in node.side_outputs]
-        if missing:
-            ports = ", ".join(f"`{node.name}.{port}`" for port in missing)
-            msg = f"nobody reads {ports}; add a sink that reads from it"
-            raise UnconnectedNodeError(msg, node=node.name)
 
     def schemas(self) -> dict[tuple[str, str], Schema | None]:
         """Return the columns on each output, by (node, port); None where unknowable.
@@ -408,36 +363,6 @@ def _selected(component: Component, needs: frozenset[str], schema: Schema) -> fr
     return needs
 
 
-def _check_input_names(node: Node) -> None:
-    """Refuse edges into inputs that a node does not have, and two into one."""
-    names = node.input_names
-    fed: dict[str, Edge] = {}
-    for edge in node.inputs:
-        if not names:
-            if edge.into:
-                msg = (
-                    f"node `{node.name}` reads `{edge.node}` into `{edge.into}`, but its inputs "
-                    f"have no names"
-                )
-                raise PortError(msg, node=node.name)
-            continue
-        if edge.into not in names:
-            listed = ", ".join(f"`{name}`" for name in names)
-            if edge.into:
-                what = f"into `{edge.into}`, which is no input of it{nearest(edge.into, names)}"
-            else:
-                what = "without saying into which input"
-            msg = f"node `{node.name}` reads `{edge.node}` {what} (inputs: {listed})"
-            raise PortError(msg, node=node.name)
-        if edge.into in fed:
-            msg = (
-                f"node `{node.name}` reads `{fed[edge.into].node}` and `{edge.node}` into "
-                f"`{edge.into}`; merge them with `union` before"
-            )
-            raise PortError(msg, node=node.name)
-        fed[edge.into] = edge
-
-
 @contextmanager
 def _named(node: Node) -> Iterator[None]:
     """Say at which node columns are missing."""
@@ -465,26 +390,3 @@ def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] 
 
 def _columns(schema: Schema) -> str:
     return ", ".join(str(field) for field in schema)
-
-
-def are_linked(dag: Dag, node: Node) -> bool:
-    """Tell whether two inputs of a node are linked, in whatever direction, apart from it.
-
-    Where they are, one input can have to wait for what the other one holds up: because
-    they have a source in common, or because another node reads from both.
-    """
-    readers: dict[str, list[str]] = {name: [] for name in dag.nodes}
-    for other in dag.nodes.values():
-        for edge in other.inputs:
-            readers[edge.node].append(other.name)
-    seen: set[str] = set()
-    for start in node.inputs:
-        if start.node in seen:
-            return True
-        waiting = [start.node]
-        while waiting:
-            name = waiting.pop()
-            if name not in seen and name != node.name:
-                seen.add(name)
-                waiting += [*readers[name], *(edge.node for edge in dag.nodes[name].inputs)]
-    return False
