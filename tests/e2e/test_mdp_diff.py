@@ -124,6 +124,14 @@ def test_file_that_holds_no_bars_is_refused(mdp: Mdp, tmp_path: Path) -> None:
     assert "`price`" in shown.err
 
 
+def test_a_bar_without_a_time_is_refused(mdp: Mdp, tmp_path: Path) -> None:
+    """The row is named, and no traceback is asked for."""
+    (tmp_path / "holes.csv").write_text("symbol,ts_open,close\nA,2024-01-01T00:00:00Z,2\nA,,1\n")
+    shown = mdp("diff holes.csv holes.csv")
+    assert shown.code == 2
+    assert "holes.csv: these are no bars: `ts_open` is empty in 1 row, row 2" in shown.err
+
+
 def test_damaged_and_unknown_files_are_refused(mdp: Mdp, tmp_path: Path) -> None:
     """Each with the file's name and the reason."""
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not quite")

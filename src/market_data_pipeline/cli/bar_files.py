@@ -11,6 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 from pyarrow import compute
 
+from market_data_pipeline.cli.output import format_rows
 from market_data_pipeline.errors import (
     ColumnError,
     ConfigError,
@@ -152,6 +153,10 @@ def _normal(table: pa.Table, place: str) -> pa.Table:
         except pa.ArrowException as err:
             msg = f"column `{name}` of type {column.type} cannot be taken: {err}"
             raise ColumnError(msg, place=place) from err
+    if empty := columns["ts_open"].null_count:
+        row = _pc.index(_pc.is_null(columns["ts_open"]), True).as_py() + 1
+        msg = f"these are no bars: `ts_open` is empty in {format_rows(empty)}, row {row} the first"
+        raise ColumnError(msg, place=place)
     return pa.table(columns)
 
 
