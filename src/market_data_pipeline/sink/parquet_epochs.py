@@ -47,6 +47,10 @@ def committed_files(folder: Path) -> list[Path] | None:
     return [folder / file["path"] for found in manifests[first:] for file in found["files"]]
 
 
+def _plain(value: Any) -> str:
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
+
+
 @final
 class ParquetEpochs:
     """An `EpochOutput` for one folder."""
@@ -78,7 +82,7 @@ class ParquetEpochs:
 
         Raises:
             OutputExistsError: If there are rows of somebody else and they may not be replaced.
-            OutputError: If a later run stands in the way.
+            OutputError: If a later run stands in the way, or the files before are others.
         """
         with reporting(self._place):
             for folder in (self._folder, self._folder / LOG, self._folder / STAGED):
@@ -87,12 +91,31 @@ class ParquetEpochs:
             sync(self._folder.parent)
             with self._ledger.locked():
                 entry = self._ledger.enter()
+            self._check_layout()
             if not entry.is_own and not self._overwrite and self._visible():
                 msg = (
                     "exists already and holds rows that are not of this run; set "
                     "`overwrite: true` to replace them, or choose another name"
                 )
                 raise OutputExistsError(msg, path=self._place)
+
+    def _check_layout(self) -> None:
+        """Refuse files that nobody could read together with those of the epochs before."""
+        own = self._ledger.own()
+        if not own:
+            return
+        here = self._described()
+        for name, before in ((name, own[-1].get(name)) for name in here):
+            if before is not None and before != here[name]:
+                msg = (
+                    f"its files were written with `{name}: {_plain(before)}`, and files with "
+                    f"`{name}: {_plain(here[name])}` cannot be read together with them; put it "
+                    f"back, or write all of it again to another folder with `--from-scratch`"
+                )
+                raise OutputError(msg, path=self._place)
+
+    def _described(self) -> dict[str, Any]:
+        return {"partition": list(self._layout.partition), "prices": self._layout.prices}
 
     def _visible(self) -> list[Path]:
         inside = self._folder.rglob("*.parquet")
@@ -206,7 +229,7 @@ class ParquetEpochs:
                     "rows": rows,
                     "replaces": replaces,
                     "columns": told["columns"],
-                    "partition": list(self._layout.partition),
+                    **self._described(),
                     "files": files,
                 },
             )

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import dataset
 
+import market_data_pipeline as mdp
 from market_data_pipeline.batch import Batch, Column
-from market_data_pipeline.errors import ConfigError, SchemaError
+from market_data_pipeline.errors import ConfigError, NodeError, SchemaError
 from market_data_pipeline.records import Field, Kind, Schema
 from market_data_pipeline.sink.parquet import ParquetSink
 from market_data_pipeline.symbols import SymbolTable
@@ -109,3 +110,28 @@ def test_partition_of_a_single_file_is_refused() -> None:
         ParquetSink("x.parquet", partition=("symbol",))
     with pytest.raises(ConfigError, match="once"):
         ParquetSink("x/", partition=("symbol", "symbol"))
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"prices": "decimal"}, "`prices: float64`.*`prices: decimal`"),
+        ({"partition": ["symbol", "date"]}, r"`partition: \[symbol\]`.*\[symbol, date\]"),
+    ],
+)
+def test_files_of_another_kind_do_not_follow_in_one_folder(
+    tmp_path: Path, other: dict[str, Any], told: str
+) -> None:
+    """Nobody could read them together, so a run that goes on with them is refused."""
+
+    def run(**changed: Any) -> mdp.RunResult:
+        dag = mdp.Dag("job")
+        settings: dict[str, Any] = {"partition": ["symbol"], **changed}
+        sink = ParquetSink(f"{tmp_path}/out/", **settings)
+        dag.source(mdp.SyntheticSource(rows=50)).bars("1s").sink(sink)
+        return mdp.run(dag, checkpoint=mdp.Checkpoint(str(tmp_path / "kept"), interval=None))
+
+    run()
+    with pytest.raises(NodeError, match=f"were written with {told}"):
+        run(**other)
+    assert run(compression="snappy").was_complete
