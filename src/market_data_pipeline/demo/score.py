@@ -15,7 +15,8 @@ from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.demo.market import EVERY, Outputs
 from market_data_pipeline.durations import duration_ns
 from market_data_pipeline.sink.sql_names import quoted_text
-from market_data_pipeline.source.synthetic import SyntheticSource, SyntheticTruth
+from market_data_pipeline.source.synthetic import SyntheticSource
+from market_data_pipeline.source.synthetic_truth import SyntheticTruth
 
 _TRADE_BARS: Final = """
     arg_min(price, ts_event) AS open, max(price) AS high, min(price) AS low,

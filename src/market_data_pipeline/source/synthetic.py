@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ("SequenceGap", "SyntheticSource", "SyntheticTruth")
+__all__ = ("SyntheticSource",)
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
@@ -27,6 +27,7 @@ from market_data_pipeline.source.quote_stream import QuoteStream, also_spelled
 from market_data_pipeline.source.rewinding import Standing
 from market_data_pipeline.source.synthetic_live import LiveMarket, LiveReader
 from market_data_pipeline.source.synthetic_market import Block, Market, MarketSettings
+from market_data_pipeline.source.synthetic_truth import SequenceGap, SyntheticTruth, is_too_late
 
 _LATENCY_NS: Final = 350_000
 _LIVE_RATE: Final = 100.0
@@ -40,55 +41,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_BEFORE: Final = frozenset(("symbols", "ticks_per_sec", "pacing_budget", "seed", "ctx"))
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceGap:
-    """Rows of one symbol that never arrive.
-
-    Attributes:
-        symbol: The symbol.
-        first: First sequence number that is missing.
-        last: Last sequence number that is missing.
-    """
-
-    symbol: str
-    first: int
-    last: int
-
-    @property
-    def missing(self) -> int:
-        """How many sequence numbers are missing."""
-        return self.last - self.first + 1
-
-
-@dataclass(frozen=True, slots=True)
-class SyntheticTruth:
-    """What was planted, known from how the rows were made.
-
-    Attributes:
-        rows: Rows that arrive, second copies included.
-        duplicates: Second copies among them.
-        disordered: Rows older than one that arrived before them, for whatever reason.
-        late: Rows older than the newest by more than the source's bound.
-        gap: The rows that never arrive, or None.
-    """
-
-    rows: int
-    duplicates: int
-    disordered: int
-    late: int
-    gap: SequenceGap | None
-    late_times: Int64s = field(repr=False, compare=False)
-    late_watermarks: Int64s = field(repr=False, compare=False)
-
-    def late_for(self, every: str) -> int:
-        """Return the rows that arrive after their window of length `every` was complete.
-
-        Args:
-            every: Length of windows that start at the epoch.
-        """
-        return int(np.count_nonzero(_too_late(self.late_times, self.late_watermarks, every)))
 
 
 def _translated(
@@ -314,7 +266,7 @@ class SyntheticSource(QuoteStream):
             behind = block.lag > bound
             keep = ~block.copy
             times = block.times[behind]
-            keep[behind] &= ~_too_late(times, times + block.lag[behind] - bound, every)
+            keep[behind] &= ~is_too_late(times, times + block.lag[behind] - bound, every)
             yield {name: column[keep] for name, column in block.columns.items()}
 
 
@@ -435,12 +387,6 @@ class SyntheticReader:
 def _blocks(market: Market) -> Iterator[Block]:
     while (block := market.next_block()) is not None:
         yield block
-
-
-def _too_late(times: Int64s, watermarks: Int64s, every: str) -> npt.NDArray[np.bool_]:
-    every_ns = duration_ns(every)
-    late: npt.NDArray[np.bool_] = times - times % every_ns + every_ns <= watermarks
-    return late
 
 
 def _nanoseconds(begin: str) -> int:
