@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,9 @@ import market_data_pipeline as mdp
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.canonical import canonical_hash
 from market_data_pipeline.dag import partitioned
+from market_data_pipeline.dag.messages import Status
+from market_data_pipeline.dag.metrics import Account
+from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.records import TRADE
@@ -69,6 +74,38 @@ def test_threads_give_the_same_bars(seed: int, lateness: str, every: str) -> Non
         )
     assert one[:2] == two[:2] == three[:2]
     assert one[2].to_dicts() == two[2].to_dicts() == three[2].to_dicts()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from(["live", "quiet", "halted", "disconnected"])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), min_size=1, max_size=12),
+)
+def test_threads_tell_a_checkpoint_the_same_of_a_feed(
+    states: list[tuple[int, str]], rows: list[tuple[int, int]]
+) -> None:
+    """Some give bars out, and forget what was before them, where others have none to give."""
+    symbols = SymbolTable(f"S{i}" for i in range(6))
+    account = Account("bars")
+    operator: Any = Bars("10ns", lateness="5ns", parallelism=3).build(
+        NodeContext("bars", symbols, account)
+    )
+    time, highest = 0, TIME_MIN
+    for (since, state), (step, code) in zip(states, rows, strict=False):
+        operator.status(Status(state, time + since))
+        time += step
+        columns = {
+            "ts_event": np.array([time]),
+            "symbol": np.array([code], np.int32),
+            "price": np.ones(1, np.int64),
+            "size": np.ones(1, np.int64),
+        }
+        before, highest = highest, time
+        operator.process(Batch(SCHEMA, columns, symbols, Progress(before, 0, highest)))
+        assert operator.snapshot().scalars["watermark"] == time
 
 
 def test_failure_of_a_part_is_a_failure_of_the_node() -> None:

@@ -54,11 +54,16 @@ class FeedLog:
         changes.append((status.time, _RANKS[status.state]))
 
     def forget(self, before: int) -> None:
-        """Forget what no window can see that starts at `before` or later."""
+        """Forget what no window can see that starts at `before` or later.
+
+        What is left does not depend on when else something was forgotten.
+        """
         for key, changes in list(self._changes.items()):
             while len(changes) > 1 and changes[1][0] <= before:
                 del changes[0]
-            if changes[-1][1] == 0 and changes[-1][0] <= before:
+            while changes and changes[0][1] == 0:  # a feed of which nothing was said is live
+                del changes[0]
+            if not changes:
                 del self._changes[key]
 
     def seen(

@@ -321,9 +321,11 @@ class TimeBars:
 
     def snapshot(self) -> Snapshot:
         """Return the windows, the states of the feed, and what the bars look like."""
-        feed = self._feed.scalars()
         if self._windows is None:
-            return Snapshot(scalars=feed)
+            return Snapshot(scalars=self._feed.scalars())
+        # Threads forget when they give bars out, and must tell the same of one feed.
+        self._feed.forget(self._windows.edge)
+        feed = self._feed.scalars()
         windows = self._windows.snapshot()
         scales = {f"scale.{f.name}": f.scale for f in self._schema if f.kind is Kind.FIXED}
         told = {"missing": int(self._has[0]), "of_bars": int(self._of_bars)}

@@ -42,7 +42,7 @@ class Pause:
 
 
 @final
-@dataclass(slots=True)
+@dataclass
 class Crash:
     """A failure that happens the first time it is come by, and not again.
 
@@ -54,7 +54,11 @@ class Crash:
     """
 
     error: Exception = field(default_factory=lambda: RuntimeError("as the script says"))
-    happened: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin as one that has not happened."""
+        # No field: what has happened is no setting, by which a checkpoint knows its source.
+        self.happened = False
 
     def strike(self) -> Exception | None:
         """Return what to raise, None if it was raised before."""

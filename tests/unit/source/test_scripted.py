@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from market_data_pipeline.batch import TIME_MIN, Batch
+from market_data_pipeline.dag.checkpoints.description import describe
 from market_data_pipeline.dag.messages import END, Idle, Status, Watermark
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.runtime import Run
@@ -15,7 +16,7 @@ from market_data_pipeline.errors import ConfigError, NodeError
 from market_data_pipeline.flow import Dag
 from market_data_pipeline.running import run
 from market_data_pipeline.symbols import SymbolTable
-from market_data_pipeline.testing import ManualClock, Pause, ScriptedSource
+from market_data_pipeline.testing import Crash, ManualClock, Pause, ScriptedSource
 from support.nodes import trades
 
 QUIET = Status("quiet", 20)
@@ -169,3 +170,14 @@ def test_a_script_that_cannot_be_played_is_refused(items: Sequence[Any], message
     """When it is written, not when it runs."""
     with pytest.raises(ConfigError, match=message):
         ScriptedSource(items)
+
+
+def test_a_crash_that_happened_is_no_other_setting() -> None:
+    """So a checkpoint from before it is one of the same source."""
+    crash = Crash()
+    dag = Dag("crashing")
+    dag.source(ScriptedSource([row(1), crash])).collect()
+    before = describe(dag)
+    assert crash.strike() is crash.error
+    assert crash.strike() is None
+    assert describe(dag) == before
