@@ -49,7 +49,9 @@ def last_rows(table: pa.Table, key: tuple[str, ...]) -> npt.NDArray[np.int64]:
     while place in table.column_names:
         place += "_"
     numbered = table.select(list(key)).append_column(place, pa.array(np.arange(len(table))))
-    last = numbered.group_by(list(key)).aggregate([(place, "max")])
+    # On Arrow's threads it could end the process by SIGABRT: one that lets go of an array
+    # of Python's while the interpreter ends is ended in the middle of C++.
+    last = numbered.group_by(list(key), use_threads=False).aggregate([(place, "max")])
     found = last.column(f"{place}_max").combine_chunks()
     return np.sort(np.frombuffer(found.buffers()[1], np.int64)[: len(found)])
 

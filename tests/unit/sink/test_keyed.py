@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,22 @@ def test_upserted_bars_are_the_final_ones(tmp_path: Path, kind: str) -> None:
     assert rows(sink.read()) == rows(final.read())
     assert result.ledger["upserts"].rows_in > 1.5 * len(final.read())
     assert result.ledger.balanced
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux lists them")
+def test_finding_the_last_rows_starts_no_thread() -> None:
+    """One that lets go of an array while the process ends would abort it."""
+    code = """
+import os
+import pyarrow as pa
+from market_data_pipeline.sink.keyed import last_rows
+
+table = pa.table({"symbol": ["A", "B", "A"]})
+before = len(os.listdir("/proc/self/task"))
+assert last_rows(table, ("symbol",)).tolist() == [1, 2]
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "0\n"
