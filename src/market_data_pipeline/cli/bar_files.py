@@ -82,14 +82,14 @@ def _load_csv(path: Path, _table: str) -> pa.Table:
     if not data:
         msg = "the file is empty, without even a header"
         raise InputError(msg, place=str(path))
-    header = csv.read_csv(pa.BufferReader(data.split(b"\n", 1)[0] + b"\n")).column_names
+    header = csv.read_csv(_reader(data.split(b"\n", 1)[0] + b"\n")).column_names
     options = csv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()),
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
         null_values=[""],
     )
-    return csv.read_csv(pa.BufferReader(data), convert_options=options)
+    return csv.read_csv(_reader(data), convert_options=options)
 
 
 def _load_jsonl(path: Path, _table: str) -> pa.Table:
@@ -98,7 +98,15 @@ def _load_jsonl(path: Path, _table: str) -> pa.Table:
     data = _text(path, ".jsonl")
     if not data:
         return pa.table({name: pa.array([], pa.string()) for name in KEYS})
-    return json.read_json(pa.BufferReader(data))
+    return json.read_json(_reader(data))
+
+
+def _reader(data: bytes) -> pa.BufferReader:
+    # Copied: Arrow's threads may let go of what they read while the interpreter ends, and
+    # the process is aborted if that is memory of Python's.
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return pa.BufferReader(buffer)
 
 
 def _text(path: Path, suffix: str) -> bytes:
