@@ -83,19 +83,24 @@ def test_threads_give_the_same_bars(seed: int, lateness: str, every: str) -> Non
         max_size=12,
     ),
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), min_size=1, max_size=12),
+    st.sampled_from(["10ns", "1tick", "3tick", "5vol_run"]),
 )
 def test_threads_tell_a_checkpoint_the_same_of_a_feed(
-    states: list[tuple[int, str]], rows: list[tuple[int, int]]
+    states: list[tuple[int, str]], rows: list[tuple[int, int]], every: str
 ) -> None:
     """Some give bars out, and forget what was before them, where others have none to give."""
     symbols = SymbolTable(f"S{i}" for i in range(6))
-    account = Account("bars")
-    operator: Any = Bars("10ns", lateness="5ns", parallelism=3).build(
-        NodeContext("bars", symbols, account)
-    )
+    lateness = "5ns" if every == "10ns" else "0s"
+    operators: list[Any] = [
+        Bars(every, lateness=lateness, parallelism=count).build(
+            NodeContext("bars", symbols, Account("bars"))
+        )
+        for count in (1, 3)
+    ]
     time, highest = 0, TIME_MIN
     for (since, state), (step, code) in zip(states, rows, strict=False):
-        operator.status(Status(state, time + since))
+        for operator in operators:
+            operator.status(Status(state, time + since))
         time += step
         columns = {
             "ts_event": np.array([time]),
@@ -104,8 +109,11 @@ def test_threads_tell_a_checkpoint_the_same_of_a_feed(
             "size": np.ones(1, np.int64),
         }
         before, highest = highest, time
-        operator.process(Batch(SCHEMA, columns, symbols, Progress(before, 0, highest)))
-        assert operator.snapshot().scalars["watermark"] == time
+        batch = Batch(SCHEMA, columns, symbols, Progress(before, 0, highest))
+        for operator in operators:
+            operator.process(batch)
+        whole, merged = (operator.snapshot().scalars for operator in operators)
+        assert whole == merged
 
 
 def test_failure_of_a_part_is_a_failure_of_the_node() -> None:

@@ -83,9 +83,16 @@ def _bars_of(rows: Schema) -> Schema:
 
 
 class ActivityBars:
-    """The running half: the bar under way of each symbol, and rows waiting for their turn."""
+    """The running half: the bar under way of each symbol, and rows waiting for their turn.
 
-    def __init__(self, settings: ActivitySettings, context: NodeContext) -> None:
+    Args:
+        settings: What it is told.
+        context: Its context.
+        feed: The states of its feed, which parts of one operator share: each has other bars
+            under way, and a snapshot must tell the same of all.
+    """
+
+    def __init__(self, settings: ActivitySettings, context: NodeContext, feed: FeedLog) -> None:
         self._settings = settings
         self._context = context
         self._input: Schema | None = None
@@ -100,7 +107,17 @@ class ActivityBars:
         self._slots = np.zeros(0, np.int64)
         self._out = np.empty((0, 0), np.int64)
         self._given = 0
-        self._feed = FeedLog(context.symbols)
+        self._feed = feed
+        self._reader = feed.join()
+
+    def process_owned(self, batch: Batch, owned: npt.NDArray[np.uint8]) -> Outputs:
+        """Take the rows whose symbols `owned` has a 1 for; see `dag.partitioned`."""
+        if batch.schema is not self._input:
+            self._bind(batch.schema)  # a part without rows tells a snapshot the same
+        rows = np.flatnonzero(owned[batch.columns["symbol"]])
+        if not len(rows):
+            return self.advance(batch.watermark)
+        return self.process(batch if len(rows) == len(batch) else batch.take(rows))
 
     def process(self, batch: Batch) -> Outputs:
         """Take rows; those whose turn it is go into bars."""
@@ -135,7 +152,8 @@ class ActivityBars:
             slots = self._slots.reshape(-1, self._words)
             starts = slots[slots[:, layout.COUNT] > 0, layout.FIRST_TIME]
             least = self._reorder.watermark
-            self._feed.forget(min(least, int(starts.min())) if len(starts) else least)
+            begin = min(least, int(starts.min())) if len(starts) else least
+            self._feed.forget_of(self._reader, begin)
         return ()
 
     def advance(self, watermark: int) -> Outputs:

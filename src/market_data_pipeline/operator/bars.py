@@ -34,6 +34,7 @@ from market_data_pipeline.operator.bar_schema import (
     with_requests,
 )
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Every, Price, bar_spec
+from market_data_pipeline.operator.feed_log import FeedLog
 from market_data_pipeline.operator.picked_bars import PickedBars, picked_schema
 from market_data_pipeline.records import TURNOVER, Schema
 
@@ -221,12 +222,16 @@ class Bars:
 
     def build(self, context: NodeContext) -> Operator:
         """Make the running half, or as many as there are threads."""
-        return partitioned(self.parallelism, context, self._build)
+        activity = self._activity
+        if activity is None:
+            return partitioned(self.parallelism, context, self._build)
+        feed = FeedLog(context.symbols)
+        return partitioned(
+            self.parallelism, context, lambda part: ActivityBars(activity, part, feed)
+        )
 
     def _build(self, context: NodeContext) -> Operator:
-        activity, spec = self._activity, self._spec
-        if activity is not None:
-            return ActivityBars(activity, context)
+        spec = self._spec
         from market_data_pipeline.operator.time_bars import TimeBars
 
         bars = TimeBars(

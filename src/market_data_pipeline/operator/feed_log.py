@@ -36,12 +36,13 @@ class FeedLog:
     """The states of a feed as a whole and of its symbols, each a list of changes in time.
 
     A feed of which nothing was said is live. State: 16 bytes for each change that a window
-    still open can see.
+    still open can see. Several readers may share it.
     """
 
     def __init__(self, symbols: SymbolTable) -> None:
         self._symbols = symbols
         self._changes: dict[str | None, _Changes] = {}
+        self._sights: list[int] = []
 
     def __bool__(self) -> bool:
         return bool(self._changes)
@@ -65,6 +66,16 @@ class FeedLog:
                 del changes[0]
             if not changes:
                 del self._changes[key]
+
+    def join(self) -> int:
+        """Return the number of a new reader, who can see everything."""
+        self._sights.append(TIME_MIN)
+        return len(self._sights) - 1
+
+    def forget_of(self, reader: int, before: int) -> None:
+        """Forget what no window of any reader can see; `before` is where this one's begin."""
+        self._sights[reader] = before
+        self.forget(min(self._sights))
 
     def seen(
         self, codes: npt.NDArray[np.int32], opens: Int64s, closes: Int64s
