@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ("refuse_undefined",)
+__all__ = ("refuse_overflow", "refuse_undefined")
+
+from typing import NoReturn
 
 import numpy as np
 
 from market_data_pipeline.batch import Batch
-from market_data_pipeline.errors import RecordError
+from market_data_pipeline.errors import ArithmeticOverflowError, RecordError
 from market_data_pipeline.records import UNDEFINED
 
 
@@ -39,3 +41,16 @@ def refuse_undefined(batch: Batch, names: tuple[str, str], node: str) -> None:
         f"bars of that, leave such rows out before it"
     )
     raise RecordError(msg, reason=word)
+
+
+def refuse_overflow(node: str) -> NoReturn:
+    """Refuse to give out bars of which a sum left its range.
+
+    Raises:
+        ArithmeticOverflowError: Always.
+    """
+    msg = (
+        f"a volume or average of `{node}` left the range of 64 bits; read the sizes with "
+        f"fewer decimal places"
+    )
+    raise ArithmeticOverflowError(msg)
