@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import market_data_pipeline
+from market_data_pipeline.sink.sqlite import SqliteSink
+
 Mdp = Callable[[str], Any]
 
 HEAD = (
@@ -224,6 +227,31 @@ def test_duckdb_and_parquet_are_read_too(mdp: Mdp, tmp_path: Path) -> None:
         assert facts["count"] == "2 quotes went into it"
         assert facts["is_final"] == "it is final"
         assert facts["session"] == "it belongs to the trading session of 2024-05-06"
+
+
+def test_outputs_of_every_kind_tell_the_same(mdp: Mdp, tmp_path: Path) -> None:
+    """What one run wrote into a file and into databases, SQLite without truth and dates."""
+    (tmp_path / "ticks.csv").write_text(
+        "ts_event,symbol,price,size\n2024-05-06T13:30:00Z,A,1.25,3\n2024-05-06T13:30:02Z,A,1.5,1\n"
+    )
+    dag = market_data_pipeline.Dag("bars")
+    ticks = dag.source(market_data_pipeline.ReplaySource(tmp_path / "ticks.csv"))
+    bars = ticks.bars("1s", revisions="upsert", lateness="1s")
+    bars.sink(market_data_pipeline.ParquetSink(tmp_path / "bars.parquet"))
+    bars.sink(market_data_pipeline.DuckDBSink(tmp_path / "bars.duckdb", table="bars"))
+    bars.sink(SqliteSink(tmp_path / "bars.sqlite", table="bars"))
+    market_data_pipeline.run(dag)
+    told = [
+        mdp(f"why A 2024-05-06T13:30:00.5Z {file} --json").json["bars"]
+        for file in ("bars.parquet", "bars.duckdb", "bars.sqlite")
+    ]
+    assert told[0] == told[1] == told[2]
+    assert told[0][0]["values"]["is_final"] is True
+    assert mdp("diff bars.sqlite bars.parquet").code == 0
+    other = mdp("why A 2024-05-06T13:30:00Z bars.sqlite --table bas")
+    assert "has no table `bas`; did you mean `bars`?" in other.err
+    (tmp_path / "text.db").write_text("no database, and longer than a header of one" * 9)
+    assert "cannot be read as SQLite" in mdp("why A 2024-05-06T13:30:00Z text.db").err
 
 
 @pytest.mark.usefixtures("bars")

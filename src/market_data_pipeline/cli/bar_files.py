@@ -11,14 +11,9 @@ from typing import Any, Final
 import pyarrow as pa
 from pyarrow import compute
 
+from market_data_pipeline.cli.bar_tables import load_duckdb, load_sqlite
 from market_data_pipeline.cli.output import format_rows
-from market_data_pipeline.errors import (
-    ColumnError,
-    ConfigError,
-    InputError,
-    MissingInputError,
-    nearest,
-)
+from market_data_pipeline.errors import ColumnError, ConfigError, InputError, MissingInputError
 
 _pc: Any = compute  # its functions are made at run time, unseen by type checkers
 KEYS: Final = ("symbol", "ts_open")
@@ -32,9 +27,9 @@ def load_bars(path: Path, table: str = "bars") -> pa.Table:
     Numbers written as text or decimals stay exact decimals; floats stay floats.
 
     Args:
-        path: A `.parquet`, `.csv`, `.jsonl` or `.duckdb` file, or a folder of Parquet files;
-            text may be compressed, as in `.csv.gz`.
-        table: Name of the table in a `.duckdb` file.
+        path: A `.parquet`, `.csv`, `.jsonl`, `.duckdb` or `.sqlite` file, or a folder of
+            Parquet files; text may be compressed, as in `.csv.gz`.
+        table: Name of the table in a `.duckdb` or `.sqlite` file.
 
     Raises:
         MissingInputError: If there is no such file.
@@ -117,33 +112,14 @@ def _text(path: Path, suffix: str) -> bytes:
     return data
 
 
-def _load_duckdb(path: Path, table: str) -> pa.Table:
-    import duckdb
-
-    try:
-        with duckdb.connect(str(path), read_only=True) as connection:
-            rows = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-            tables = sorted(str(row[0]) for row in rows)
-            if table not in tables:
-                names = ", ".join(f"`{name}`" for name in tables) or "none"
-                msg = (
-                    f"{path} has no table `{table}`{nearest(table, tables)} (tables: {names}); "
-                    "name one with --table"
-                )
-                raise ConfigError(msg)
-            quoted = table.replace('"', '""')
-            found: pa.Table = connection.sql(f'SELECT * FROM "{quoted}"').to_arrow_table()  # noqa: S608
-            return found
-    except duckdb.Error as err:
-        msg = f"cannot be read as DuckDB: {str(err).splitlines()[0]}"
-        raise InputError(msg, place=str(path)) from err
-
-
 _LOADERS: Final[dict[str, Callable[[Path, str], pa.Table]]] = {
     ".parquet": _load_parquet,
     ".csv": _load_csv,
     ".jsonl": _load_jsonl,
-    ".duckdb": _load_duckdb,
+    ".duckdb": load_duckdb,
+    ".sqlite": load_sqlite,
+    ".sqlite3": load_sqlite,
+    ".db": load_sqlite,
 }
 
 

@@ -37,9 +37,7 @@ Examples:
 @click.command(epilog=_EPILOG, short_help="Tell whether two files of bars differ, and where.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option(
-    "--table", default="bars", show_default=True, help="Table to read from .duckdb files."
-)
+@click.option("--table", default="bars", show_default=True, help="Table to read from databases.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
@@ -59,8 +57,8 @@ def command(
 ) -> None:
     """Tell whether two files of bars differ, and where.
 
-    A and B may be .parquet, .csv, .jsonl or .duckdb, and need not be the same. Bars are
-    matched by symbol and ts_open; the order of rows and columns does not matter. Numbers
+    A and B may be .parquet, .csv, .jsonl, .duckdb or .sqlite, and need not be the same. Bars
+    are matched by symbol and ts_open; the order of rows and columns does not matter. Numbers
     are compared exactly; where one side holds floats, both are compared as floats.
     """
     from market_data_pipeline.cli.bar_comparison import compare

@@ -34,9 +34,7 @@ Examples:
 @click.argument("symbol")
 @click.argument("time")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--table", default="bars", show_default=True, help="Table to read from a .duckdb file."
-)
+@click.option("--table", default="bars", show_default=True, help="Table to read from a database.")
 @click.option(
     "--timezone",
     metavar="ZONE",
@@ -61,11 +59,11 @@ def command(
 ) -> None:
     """Explain the bar of SYMBOL that covers TIME, or why there is none.
 
-    OUTPUT is a file of bars: .parquet, .csv, .jsonl, .duckdb, or a folder of Parquet files.
-    TIME is an ISO 8601 moment, or a time of day where all bars of the symbol are of one
-    date. What is told comes from the bar's own columns: how final it is, how often it was
-    revised, what came late or is missing, whether the feed was connected, and which session
-    it belongs to.
+    OUTPUT is a file of bars: .parquet, .csv, .jsonl, .duckdb, .sqlite, or a folder of
+    Parquet files. TIME is an ISO 8601 moment, or a time of day where all bars of the symbol
+    are of one date. What is told comes from the bar's own columns: how final it is, how
+    often it was revised, what came late or is missing, whether the feed was connected, and
+    which session it belongs to.
     """
     from market_data_pipeline.calendars import SessionTable
     from market_data_pipeline.cli.bar_files import load_bars
