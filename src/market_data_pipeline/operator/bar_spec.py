@@ -102,8 +102,10 @@ _AGGREGATIONS: Final[dict[str, BarKind]] = {
 }
 _PRICES: Final[dict[str, Price]] = {"LAST": "last", "BID": "bid", "ASK": "ask", "MID": "mid"}
 _WHOLE: Final = frozenset({BarKind.TICK, BarKind.TICK_IMBALANCE, BarKind.TICK_RUNS})
-_NUMBER: Final = r"\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,2})?"
+_DIGITS: Final = 18
+_NUMBER: Final = rf"\d{{1,{_DIGITS}}}(?:\.\d{{1,{_DIGITS}}})?(?:e-?\d{{1,2}})?"
 _AMOUNT: Final = re.compile(rf"({_NUMBER})\s*([a-z_]*)", re.ASCII)
+_ANY_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?[a-z_]+", re.ASCII)
 _NUMBER_FIRST: Final = re.compile(r"[\d.]+(?:e-?\d+)?\s*(?:[A-Za-z_]*)$", re.ASCII)
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|ms|s|min|m|h|d))+", re.ASCII)
 _LONG: Final = re.compile(
@@ -155,6 +157,8 @@ def _time_spec(value: str | timedelta) -> BarSpec:
 def _amount_spec(text: str) -> BarSpec:
     found = _AMOUNT.fullmatch(text.lower())
     if found is None:
+        if _ANY_NUMBER.fullmatch(text.lower().replace(" ", "")):
+            raise _too_long(text)
         msg = f"`{text}` does not begin with a number such as `500`, `0.5` or `1e6`, {_EXAMPLES}"
         raise ConfigError(msg, parameter="every")
     number, unit = found.groups()
@@ -174,6 +178,14 @@ def _amount_spec(text: str) -> BarSpec:
     return BarSpec(f"{_shortest(amount)}{kind}", kind, amount)
 
 
+def _too_long(text: str) -> ConfigError:
+    msg = (
+        f"`{text}` has a number that no price or size can have, of more than {_DIGITS} digits "
+        f"before or {_DIGITS} after the point; write it {_EXAMPLES}"
+    )
+    return ConfigError(msg, parameter="every")
+
+
 def _checked_amount(text: str, kind: BarKind, amount: Decimal) -> Decimal:
     if amount <= 0:
         msg = f"a bar must take more than nothing, was `{text}`"
@@ -181,6 +193,8 @@ def _checked_amount(text: str, kind: BarKind, amount: Decimal) -> Decimal:
     if kind in _WHOLE and amount != amount.to_integral_value():
         msg = f"ticks are counted in whole numbers, was `{text}`"
         raise ConfigError(msg, parameter="every")
+    if len(_shortest(amount).partition(".")[2]) > _DIGITS:
+        raise _too_long(text)
     return amount
 
 
