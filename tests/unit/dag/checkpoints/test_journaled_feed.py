@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import market_data_pipeline as mdp
-from market_data_pipeline.clock import SystemClock
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.nodes import NodeContext, SourceReader
@@ -16,6 +15,7 @@ from market_data_pipeline.records import Schema
 from market_data_pipeline.segment_log import LogReader
 from market_data_pipeline.testing import Pause, ScriptedSource
 from support.epoch_sink import EpochSink
+from support.manual_clock import ManualClock
 from support.waiting import until
 
 _SECOND = 10**9
@@ -28,10 +28,11 @@ def _row(second: int) -> dict[str, Any]:
 _said: list[Any] = []
 
 
-class _HeldClock(SystemClock):
+class _HeldClock(ManualClock):
     """A clock on which nobody wakes up before it is told to go on."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.go_on = asyncio.Event()
 
     async def sleep(self, delay_s: float) -> None:
