@@ -37,6 +37,7 @@ __all__ = (
 import numpy as np
 from numba import int64, njit, types
 
+from market_data_pipeline.kernels.compiling import called, inlined
 from market_data_pipeline.kernels.int128 import add_product, divide_half_even
 
 NOTHING = -1  # worked out elsewhere
@@ -67,21 +68,24 @@ _TABLE = types.Array(int64, 2, "C")
 _ROWS = types.Array(int64, 2, "C", readonly=True)
 _ZERO = np.int64(0)
 _ONE = np.int64(1)
+_LOWEST = np.iinfo(np.int64).min
+_HALF = np.int64(32)
+_BELOW = np.int64(0xFFFFFFFF)
 
 
-@njit(inline="always")
+@inlined
 def _fits(low, high):
     """Tell whether a 128-bit number is an int64 other than `UNDEFINED`."""
     return high == low >> 63 and low != _UNDEFINED
 
 
-@njit(inline="always")
+@inlined
 def _rank(count, numerator, denominator):
     """Return the nearest rank from 0: the smallest r with (r + 1) / count >= q."""
     return max((count * numerator + denominator - 1) // denominator, 1) - 1
 
 
-@njit
+@called
 def _first(arena, low, high, skip, column):
     for row in range(low, high):
         if row != skip and arena[row, column] != _UNDEFINED:
@@ -89,7 +93,7 @@ def _first(arena, low, high, skip, column):
     return _UNDEFINED
 
 
-@njit
+@called
 def _last(arena, low, high, skip, column):
     for row in range(high - 1, low - 1, -1):
         if row != skip and arena[row, column] != _UNDEFINED:
@@ -97,50 +101,89 @@ def _last(arena, low, high, skip, column):
     return _UNDEFINED
 
 
-@njit
-def _count(arena, low, high, skip, column):
-    count = 0
-    for row in range(low, high):
-        if row != skip and arena[row, column] != _UNDEFINED:
-            count += 1
+@inlined
+def _parts(low, high, skip):
+    """Return two stretches of rows that leave one row out, the second empty if none is."""
+    if low <= skip < high:
+        return low, skip, skip + 1, high
+    return low, high, high, high
+
+
+@inlined
+def _count_part(arena, low, high, column, count):
+    for row in range(np.uint64(low), np.uint64(high)):
+        count += arena[row, column] != _UNDEFINED
     return count
 
 
-@njit
-def _min(arena, low, high, skip, column):
+@called
+def _count(arena, low, high, skip, column):
+    begin, end, again, stop = _parts(low, high, skip)
+    at = np.uint64(column)
+    count = _count_part(arena, begin, end, at, 0)
+    return _count_part(arena, again, stop, at, count)
+
+
+@inlined
+def _min_part(arena, low, high, column, least):
     # Undefined is the highest value there is.
-    least = _UNDEFINED
-    for row in range(low, high):
-        if row != skip and arena[row, column] < least:
-            least = arena[row, column]
+    for row in range(np.uint64(low), np.uint64(high)):
+        least = min(least, arena[row, column])
     return least
 
 
-@njit
+@called
+def _min(arena, low, high, skip, column):
+    begin, end, again, stop = _parts(low, high, skip)
+    at = np.uint64(column)
+    least = _min_part(arena, begin, end, at, _UNDEFINED)
+    return _min_part(arena, again, stop, at, least)
+
+
+@inlined
+def _max_part(arena, low, high, column, most):
+    # One is added, so that undefined, the highest value there is, becomes the lowest.
+    for row in range(np.uint64(low), np.uint64(high)):
+        most = max(most, np.int64(np.uint64(arena[row, column]) + np.uint64(1)))
+    return most
+
+
+@called
 def _max(arena, low, high, skip, column):
-    most = np.iinfo(np.int64).min
-    found = False
-    for row in range(low, high):
+    begin, end, again, stop = _parts(low, high, skip)
+    at = np.uint64(column)
+    most = _max_part(arena, begin, end, at, np.int64(_LOWEST))
+    most = _max_part(arena, again, stop, at, most)
+    return np.int64(np.uint64(most) - np.uint64(1))
+
+
+@inlined
+def _sum_part(arena, low, high, column, above, below, count):
+    for row in range(np.uint64(low), np.uint64(high)):
         value = arena[row, column]
-        if row != skip and value != _UNDEFINED and value >= most:
-            most = value
-            found = True
-    return most if found else _UNDEFINED
+        known = value != _UNDEFINED
+        value = value if known else _ZERO
+        above += value >> _HALF
+        below += value & _BELOW
+        count += known
+    return above, below, count
 
 
-@njit
+@called
 def _sum(arena, low, high, skip, column, factor):
     """Return the 128-bit sum of values times a factor, and how many there are."""
-    total_low, total_high, count = _ZERO, _ZERO, 0
-    for row in range(low, high):
-        value = arena[row, column]
-        if row != skip and value != _UNDEFINED:
-            total_low, total_high = add_product(total_low, total_high, value, factor)
-            count += 1
+    begin, end, again, stop = _parts(low, high, skip)
+    at = np.uint64(column)
+    # In halves, as the sum of so many halves that fit into memory fits into a word.
+    above, below, count = _sum_part(arena, begin, end, at, _ZERO, _ZERO, 0)
+    above, below, count = _sum_part(arena, again, stop, at, above, below, count)
+    total_low, total_high = add_product(_ZERO, _ZERO, above, factor)
+    total_high = (total_high << _HALF) | np.int64(np.uint64(total_low) >> np.uint64(_HALF))
+    total_low, total_high = add_product(total_low << _HALF, total_high, below, factor)
     return total_low, total_high, count
 
 
-@njit
+@called
 def _vwap(arena, low, high, skip, column, weights):
     """Return the mean weighted by another column, and whether it fits."""
     total_low, total_high = _ZERO, _ZERO
@@ -157,7 +200,7 @@ def _vwap(arena, low, high, skip, column, weights):
     return divide_half_even(total_low, total_high, weight_low)
 
 
-@njit
+@called
 def _std(arena, low, high, skip, column, places):
     """Return the sample standard deviation; deviations from a centre are exact integers."""
     total_low, total_high, count = _sum(arena, low, high, skip, column, _ONE)

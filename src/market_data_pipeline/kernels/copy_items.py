@@ -1,8 +1,8 @@
-"""Copy neighbouring values of an array to another one as the machine does it fastest."""
+"""Copy and move neighbouring values of arrays as the machine does it fastest."""
 
 from __future__ import annotations
 
-__all__ = ("copy_items",)
+__all__ = ("copy_items", "move_rows")
 
 from typing import Any
 
@@ -42,3 +42,38 @@ def _copy_items(typingctx: Any, out: Any, to: Any, column: Any, begin: Any, coun
 
 
 copy_items: Any = intrinsic(_copy_items)
+
+
+def _move_rows(typingctx: Any, table: Any, to: Any, begin: Any, count: Any) -> Any:  # noqa: ARG001
+    """Move `count` rows of a table from row `begin` on to row `to` on; the places may overlap.
+
+    Nothing is checked: all the rows must be there.
+
+    Args:
+        typingctx: Given by numba, not by the caller.
+        table: (R, W) array, contiguous, written.
+        to: Row >= 0.
+        begin: Row >= 0.
+        count: How many, >= 0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        view = context.make_array(kind)(context, builder, args[0])
+        zero = context.get_constant(types.intp, 0)
+
+        def address(at: int) -> Any:
+            return cgutils.get_item_pointer(
+                context, builder, kind, view, [args[at], zero], wraparound=False
+            )
+
+        width = cgutils.unpack_tuple(builder, view.shape, 2)[1]
+        size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+        cells = builder.mul(args[3], width)
+        cgutils.raw_memmove(builder, address(1), address(2), cells, size)
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp, types.intp, types.intp), generate
+
+
+move_rows: Any = intrinsic(_move_rows)

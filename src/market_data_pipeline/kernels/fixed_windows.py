@@ -9,8 +9,9 @@ from __future__ import annotations
 
 __all__ = ("resume_fixed", "take_fixed")
 
-from numba import int64, njit, types
+from numba import int64, types
 
+from market_data_pipeline.kernels.compiling import called, kernel
 from market_data_pipeline.kernels.row_store import (
     ALL_TAKEN,
     FINAL,
@@ -57,7 +58,7 @@ _TABLE = types.Array(int64, 2, "C")
 _ROWS = types.Array(int64, 2, "C", readonly=True)
 
 
-@njit
+@called
 def _session(time, opens):
     """Return the last session that opens at or before a time, -1 if there is none."""
     low, high = 0, len(opens)
@@ -70,7 +71,7 @@ def _session(time, opens):
     return low - 1
 
 
-@njit
+@called
 def _floor(time, grid):
     """Return the last start at or before a time."""
     every = grid[GRID_EVERY]
@@ -80,7 +81,7 @@ def _floor(time, grid):
     return time - (time - grid[GRID_ORIGIN]) % every
 
 
-@njit
+@called
 def _last_start(time, grid, opens):
     """Return the start of the last window that holds a time."""
     if len(opens):
@@ -89,7 +90,7 @@ def _last_start(time, grid, opens):
     return _floor(time, grid)
 
 
-@njit
+@called
 def _start_after(bound, time, grid, opens):
     """Return the first start after a bound on the grid on which a time lies."""
     every = grid[GRID_EVERY]
@@ -103,7 +104,7 @@ def _start_after(bound, time, grid, opens):
     return add_capped(start, every)
 
 
-@njit
+@called
 def _end(start, grid, opens, closes):
     if start == LOWEST and not len(opens):
         return add_capped(
@@ -114,7 +115,7 @@ def _end(start, grid, opens, closes):
     return min(end, closes[_session(start, opens)]) if len(opens) else end
 
 
-@njit
+@called
 def _next_start(start, grid, opens, closes):
     """Return the start behind a start; the session's close if it has no further one."""
     if start == LOWEST and not len(opens):
@@ -123,7 +124,7 @@ def _next_start(start, grid, opens, closes):
     return min(after, closes[_session(start, opens)]) if len(opens) else after
 
 
-@njit
+@called
 def _revision(arena, low, high, skip, end):
     """Return how often a window was given again: rows that came after its end.
 
@@ -137,7 +138,7 @@ def _revision(arena, low, high, skip, end):
     return late - (1 if late == rows else 0)
 
 
-@njit
+@called
 def _move_due(slot, kind, start, grid, opens, closes, meta, slots, heap):
     """Note the window of a slot that comes next."""
     due = _end(start, grid, opens, closes)
@@ -146,7 +147,7 @@ def _move_due(slot, kind, start, grid, opens, closes, meta, slots, heap):
     push_due(slot, kind, due, start, meta, slots, heap)
 
 
-@njit
+@called
 def _next_due(slot, kind, cut, grid, opens, closes, meta, slots, arena, heap):
     """Note the first window with rows whose start is not before `cut`, if there is one."""
     low, high = slots[slot, SLOT_HEAD], slots[slot, SLOT_TAIL]
@@ -159,7 +160,7 @@ def _next_due(slot, kind, cut, grid, opens, closes, meta, slots, arena, heap):
     _move_due(slot, kind, max(first, cut), grid, opens, closes, meta, slots, heap)
 
 
-@njit
+@called
 def _fire(watermark, grid, opens, closes, meta, slots, arena, heap, program, out, gather):
     """Give the windows that are due at a watermark; return what is missing for it."""
     mode = grid[GRID_MODE]
@@ -194,7 +195,7 @@ def _fire(watermark, grid, opens, closes, meta, slots, arena, heap, program, out
     return ALL_TAKEN
 
 
-@njit
+@called
 def _revise(slot, place, watermark, grid, opens, closes, meta, slots, arena, program, out, gather):
     """Give the windows again that a row has changed after they had been given."""
     time = arena[place, ROW_TIME]
@@ -219,16 +220,14 @@ def _revise(slot, place, watermark, grid, opens, closes, meta, slots, arena, pro
         start = add_capped(start, grid[GRID_EVERY])
 
 
-@njit(
+@kernel(
     types.UniTuple(int64, 2)(
         int64,
         int64,
         *(_INTS, _INTS, _INTS, _ROWS, _INTS, _INTS, _INTS),
         *(types.Array(int64, 1, "C"), _TABLE, _TABLE, _TABLE, _ROWS, _TABLE, _TABLE),
         *(types.Array(int64, 1, "C"), types.Array(int64, 1, "C")),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def take_fixed(
     first,
@@ -366,11 +365,7 @@ def take_fixed(
         row += 1
 
 
-@njit(
-    int64(_INTS, _INTS, _INTS, types.Array(int64, 1, "C"), _TABLE, _TABLE, _TABLE),
-    cache=True,
-    nogil=True,
-)
+@kernel(int64(_INTS, _INTS, _INTS, types.Array(int64, 1, "C"), _TABLE, _TABLE, _TABLE))
 def resume_fixed(grid, opens, closes, meta, slots, arena, heap):
     """Note what is due of rows that were restored; see `take_fixed`.
 

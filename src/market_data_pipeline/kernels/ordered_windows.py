@@ -18,7 +18,7 @@ __all__ = (
 )
 
 import numpy as np
-from numba import int64, njit, types
+from numba import int64, types
 
 from market_data_pipeline.kernels.aggregates import (
     COUNT,
@@ -29,6 +29,7 @@ from market_data_pipeline.kernels.aggregates import (
     VWAP,
     evaluate,
 )
+from market_data_pipeline.kernels.compiling import called, kernel
 from market_data_pipeline.kernels.int128 import add_product, divide_half_even
 from market_data_pipeline.kernels.row_store import (
     ALL_TAKEN,
@@ -78,7 +79,7 @@ _TABLE = types.Array(int64, 2, "C")
 _ROWS = types.Array(int64, 2, "C", readonly=True)
 
 
-@njit
+@called
 def _forget_idle(reached, order, meta, slots, arena, heap):
     """Let go of keys that have had no row for long."""
     while meta[META_HEAP] and heap[0, 0] <= reached:
@@ -97,7 +98,7 @@ def _forget_idle(reached, order, meta, slots, arena, heap):
             pop_due(meta, heap)
 
 
-@njit
+@called
 def _add(program, arena, row, sums, slot, sign):
     """Take a row into the sums of its slot, or out of them."""
     for place in range(len(program)):
@@ -138,7 +139,7 @@ def _add(program, arena, row, sums, slot, sign):
                     sums[slot, at] = value
 
 
-@njit
+@called
 def _clear(program, sums, slot):
     for place in range(len(program)):
         at = _WORDS * place
@@ -148,7 +149,7 @@ def _clear(program, sums, slot):
             sums[slot, at + 1] = 1
 
 
-@njit
+@called
 def _read(program, arena, low, high, sums, slot, out, at):
     """Write the aggregates of a sliding window; return 1 + the first out of range, or 0."""
     wrong = 0
@@ -184,7 +185,7 @@ def _read(program, arena, low, high, sums, slot, out, at):
     return wrong
 
 
-@njit
+@called
 def _append(slot, time, order, meta, slots, arena, heap):
     """Put a row behind those of its slot; return where. There must be room."""
     place = slots[slot, SLOT_TAIL]
@@ -209,7 +210,7 @@ _SIGNATURE = types.UniTuple(int64, 2)(
 )
 
 
-@njit(_SIGNATURE, cache=True, nogil=True)
+@kernel(_SIGNATURE)
 def take_counted(
     first,
     reached,
@@ -273,7 +274,7 @@ def take_counted(
     return row, ALL_TAKEN
 
 
-@njit(_SIGNATURE, cache=True, nogil=True)
+@kernel(_SIGNATURE)
 def take_sliding(
     first,
     reached,
@@ -358,7 +359,7 @@ def take_sliding(
     return row, ALL_TAKEN
 
 
-@njit(int64(_INTS, _META, _TABLE, _TABLE, _TABLE, _TABLE, _ROWS), cache=True, nogil=True)
+@kernel(int64(_INTS, _META, _TABLE, _TABLE, _TABLE, _TABLE, _ROWS))
 def resume_ordered(order, meta, slots, arena, heap, sums, program):
     """Work out sums and what is due of rows that were restored; see `take_sliding`.
 

@@ -71,7 +71,10 @@ __all__ = (
 )
 
 import numpy as np
-from numba import int64, njit, types
+from numba import int64, types
+
+from market_data_pipeline.kernels.compiling import called, inlined, kernel
+from market_data_pipeline.kernels.copy_items import move_rows
 
 META = 16
 META_WATERMARK = 0
@@ -122,19 +125,19 @@ _INTS_IN = types.Array(int64, 1, "C", readonly=True)
 _ROWS_IN = types.Array(int64, 2, "C", readonly=True)
 
 
-@njit(inline="always")
+@inlined
 def add_capped(time, length):
     """Return `time + length`, at most `NEVER`; `length` >= 0."""
     return time + length if time <= NEVER - length else NEVER
 
 
-@njit(inline="always")
+@inlined
 def subtract_capped(time, length):
     """Return `time - length`, at least `LOWEST`; `length` >= 0."""
     return time - length if time >= LOWEST + length else LOWEST
 
 
-@njit
+@called
 def lower_bound(arena, low, high, time):
     """Return the first row of `[low, high)` at or after a time; `high` if there is none."""
     while low < high:
@@ -146,7 +149,19 @@ def lower_bound(arena, low, high, time):
     return low
 
 
-@njit
+@called
+def _place_behind(arena, low, high, time):
+    """Return the first row of `[low, high)` behind a time; `high` if there is none."""
+    while low < high:
+        middle = (low + high) >> 1
+        if arena[middle, ROW_TIME] <= time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@called
 def room_for_row(slot, meta, slots, arena):
     """Make room for one more row of a slot; return False if the arena is full."""
     base = slots[slot, SLOT_BASE]
@@ -166,29 +181,25 @@ def room_for_row(slot, meta, slots, arena):
         meta[META_ARENA] = to + capacity
         slots[slot, SLOT_BASE] = to
         slots[slot, SLOT_CAPACITY] = capacity
-    for row in range(rows):
-        for word in range(arena.shape[1]):
-            arena[to + row, word] = arena[head + row, word]
+    move_rows(arena, to, head, rows)
     slots[slot, SLOT_HEAD] = to
     slots[slot, SLOT_TAIL] = to + rows
     return True
 
 
-@njit(inline="always")
+@inlined
 def insert_row(slot, time, slots, arena):
     """Open a place for a row behind those of its time; return where. There must be room."""
-    head = slots[slot, SLOT_HEAD]
-    place = slots[slot, SLOT_TAIL]
-    slots[slot, SLOT_TAIL] = place + 1
-    while place > head and arena[place - 1, ROW_TIME] > time:
-        for word in range(arena.shape[1]):
-            arena[place, word] = arena[place - 1, word]
-        place -= 1
+    tail = place = slots[slot, SLOT_TAIL]
+    slots[slot, SLOT_TAIL] = tail + 1
+    if tail > slots[slot, SLOT_HEAD] and arena[tail - 1, ROW_TIME] > time:
+        place = _place_behind(arena, slots[slot, SLOT_HEAD], tail, time)
+        move_rows(arena, place + 1, place, tail - place)
     arena[place, ROW_TIME] = time
     return place
 
 
-@njit(inline="always")
+@inlined
 def drop_rows(slot, head, meta, slots):
     """Let go of the rows of a slot before a position."""
     meta[META_DROPPED] += head - slots[slot, SLOT_HEAD]
@@ -198,7 +209,7 @@ def drop_rows(slot, head, meta, slots):
         meta[META_DEAD] = 1
 
 
-@njit(inline="always")
+@inlined
 def _is_before(heap, a, b):
     for word in range(3):
         if heap[a, word] != heap[b, word]:
@@ -206,13 +217,13 @@ def _is_before(heap, a, b):
     return False
 
 
-@njit(inline="always")
+@inlined
 def _swap(heap, a, b):
     for word in range(3):
         heap[a, word], heap[b, word] = heap[b, word], heap[a, word]
 
 
-@njit
+@called
 def push_due(slot, kind, due, start, meta, slots, heap):
     """Note when something of a slot is due; there must be room in the heap."""
     slots[slot, SLOT_DUE + kind] = due
@@ -230,7 +241,7 @@ def push_due(slot, kind, due, start, meta, slots, heap):
         at = parent
 
 
-@njit
+@called
 def pop_due(meta, heap):
     """Take the first entry off the heap."""
     last = meta[META_HEAP] - 1
@@ -250,7 +261,7 @@ def pop_due(meta, heap):
         at = child
 
 
-@njit(inline="always")
+@inlined
 def is_current(slots, heap):
     """Tell whether the first entry of the heap still counts."""
     slot = heap[0, 2] >> 1
@@ -262,12 +273,12 @@ def is_current(slots, heap):
     )
 
 
-@njit(inline="always")
+@inlined
 def _packed_capacity(rows):
     return max(rows + (rows >> 1), _LEAST_CAPACITY)
 
 
-@njit(int64(_TABLE), cache=True, nogil=True)
+@kernel(int64(_TABLE))
 def room_needed(slots):
     """Return the rows of an arena into which `repack` can put all slots.
 
@@ -282,7 +293,7 @@ def room_needed(slots):
     return needed
 
 
-@njit(int64(_TABLE, _TABLE, _TABLE), cache=True, nogil=True)
+@kernel(int64(_TABLE, _TABLE, _TABLE))
 def repack(slots, arena, packed):
     """Copy the rows of all slots to another arena, without the garbage between them.
 
@@ -310,7 +321,7 @@ def repack(slots, arena, packed):
     return used
 
 
-@njit(int64(types.Array(int64, 1, "C"), _TABLE, _TABLE), cache=True, nogil=True)
+@kernel(int64(types.Array(int64, 1, "C"), _TABLE, _TABLE))
 def prune_due(meta, slots, heap):
     """Take entries off the heap that no longer count; return how many are left.
 
@@ -334,7 +345,7 @@ def prune_due(meta, slots, heap):
     return meta[META_HEAP]
 
 
-@njit(int64(_INTS_IN, _INTS_IN, _ROWS_IN, _TABLE, _TABLE), cache=True, nogil=True)
+@kernel(int64(_INTS_IN, _INTS_IN, _ROWS_IN, _TABLE, _TABLE))
 def load_rows(keys, births, rows, slots, arena):
     """Put restored rows into their slots.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 __all__ = ("resume_sessions", "take_sessions")
 
-from numba import int64, njit, types
+from numba import int64, types
 
+from market_data_pipeline.kernels.compiling import called, inlined, kernel
 from market_data_pipeline.kernels.row_store import (
     ALL_TAKEN,
     FINAL,
@@ -60,13 +61,13 @@ _TABLE = types.Array(int64, 2, "C")
 _ROWS = types.Array(int64, 2, "C", readonly=True)
 
 
-@njit(inline="always")
+@inlined
 def _is_apart(arena, row, gap):
     """Tell whether a row is in another session than the one before it."""
     return add_capped(arena[row - 1, ROW_TIME], gap) <= arena[row, ROW_TIME]
 
 
-@njit
+@called
 def _behind(arena, row, tail, gap):
     """Return the row behind the session that holds a row."""
     row += 1
@@ -75,7 +76,7 @@ def _behind(arena, row, tail, gap):
     return row
 
 
-@njit
+@called
 def _begin(arena, head, row, gap):
     """Return the first row of the session that holds a row."""
     while row > head and not _is_apart(arena, row, gap):
@@ -83,7 +84,7 @@ def _begin(arena, head, row, gap):
     return row
 
 
-@njit
+@called
 def _first_open(slot, reached, gap, slots, arena):
     """Return the first row whose session ends after a time, the tail if there is none."""
     head, tail = slots[slot, SLOT_HEAD], slots[slot, SLOT_TAIL]
@@ -93,7 +94,7 @@ def _first_open(slot, reached, gap, slots, arena):
     return row
 
 
-@njit
+@called
 def _next_due(slot, kind, reached, grid, meta, slots, arena, heap):
     """Note when the first session that ends after a time is due, if there is one."""
     gap = grid[GRID_SIZE]
@@ -109,7 +110,7 @@ def _next_due(slot, kind, reached, grid, meta, slots, arena, heap):
     push_due(slot, kind, due, 0, meta, slots, heap)
 
 
-@njit
+@called
 def _fire(watermark, grid, meta, slots, arena, heap, program, out, gather):
     """Give the sessions that are due at a watermark; return what is missing for it."""
     mode, gap = grid[GRID_MODE], grid[GRID_SIZE]
@@ -162,7 +163,7 @@ def _fire(watermark, grid, meta, slots, arena, heap, program, out, gather):
     return ALL_TAKEN
 
 
-@njit
+@called
 def _revise(slot, place, watermark, grid, meta, slots, arena, program, out, gather):
     """Give sessions again, or take them back, that a row has changed after they were given.
 
@@ -203,16 +204,14 @@ def _revise(slot, place, watermark, grid, meta, slots, arena, program, out, gath
         give(slot, low, high, -1, start, end, given, 0, ASSERT, due, tables)
 
 
-@njit(
+@kernel(
     types.UniTuple(int64, 2)(
         int64,
         int64,
         *(_INTS, _INTS, _INTS, _ROWS, _INTS),
         *(types.Array(int64, 1, "C"), _TABLE, _TABLE, _TABLE, _ROWS, _TABLE, _TABLE),
         types.Array(int64, 1, "C"),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def take_sessions(
     first,
@@ -316,7 +315,7 @@ def take_sessions(
         row += 1
 
 
-@njit(int64(_INTS, types.Array(int64, 1, "C"), _TABLE, _TABLE, _TABLE), cache=True, nogil=True)
+@kernel(int64(_INTS, types.Array(int64, 1, "C"), _TABLE, _TABLE, _TABLE))
 def resume_sessions(grid, meta, slots, arena, heap):
     """Note what is due of rows that were restored; see `take_sessions`.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 __all__ = ("find_slots", "fill_table", "free_slots")
 
 import numpy as np
-from numba import int64, njit, types
+from numba import int64, types
 
+from market_data_pipeline.kernels.compiling import inlined, kernel
 from market_data_pipeline.kernels.row_store import (
     SLOT_BIRTH,
     SLOT_FIRST,
@@ -25,7 +26,7 @@ from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT
 _TABLE = types.Array(int64, 2, "C")
 
 
-@njit(inline="always")
+@inlined
 def _place(first, second, mask):
     mixed = np.uint64(first) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(second)
     mixed ^= mixed >> np.uint64(32)
@@ -33,7 +34,7 @@ def _place(first, second, mask):
     return np.int64((mixed >> np.uint64(30)) & np.uint64(mask))
 
 
-@njit(inline="always")
+@inlined
 def _is_alive(slots, slot, first, second):
     return (
         slots[slot, SLOT_USED] == 1
@@ -42,11 +43,7 @@ def _is_alive(slots, slot, first, second):
     )
 
 
-@njit(
-    int64(int64, INTS_IN, INTS_IN, _TABLE, _TABLE, INTS_OUT, INTS_OUT, INTS_OUT),
-    cache=True,
-    nogil=True,
-)
+@kernel(int64(int64, INTS_IN, INTS_IN, _TABLE, _TABLE, INTS_OUT, INTS_OUT, INTS_OUT))
 def find_slots(begin, first, second, table, slots, free, keys, fresh):
     """Write the slot of each row's key, taking a free one for a key that has none.
 
@@ -93,7 +90,7 @@ def find_slots(begin, first, second, table, slots, free, keys, fresh):
     return len(second)
 
 
-@njit(int64(_TABLE, _TABLE), cache=True, nogil=True)
+@kernel(int64(_TABLE, _TABLE))
 def fill_table(table, slots):
     """Enter the keys of all slots in use into an empty table; return how many they are."""
     mask = len(table) - 1
@@ -110,7 +107,7 @@ def fill_table(table, slots):
     return used
 
 
-@njit(int64(_TABLE, INTS_OUT), cache=True, nogil=True)
+@kernel(int64(_TABLE, INTS_OUT))
 def free_slots(slots, free):
     """Give up the slots that have no rows; return how many are in use.
 

@@ -25,9 +25,9 @@ __all__ = (
     "gives_room",
 )
 
-from numba import njit
 
 from market_data_pipeline.kernels.aggregates import evaluate
+from market_data_pipeline.kernels.compiling import called, inlined
 from market_data_pipeline.kernels.row_store import (
     ALL_TAKEN,
     META_GATHERED,
@@ -52,7 +52,7 @@ ASSERT = 1
 RETRACT = -1
 
 
-@njit(inline="always")
+@inlined
 def gives_room(windows, rows, meta, out, gather):
     """Tell what is missing to give some windows of so many rows in all."""
     if meta[META_OUT] + windows > len(out):
@@ -64,7 +64,7 @@ def gives_room(windows, rows, meta, out, gather):
     return ALL_TAKEN
 
 
-@njit
+@called
 def _head(slot, start, end, revision, final, op, due, rows, meta, out):
     at = meta[META_OUT]
     meta[META_OUT] = at + 1
@@ -79,7 +79,7 @@ def _head(slot, start, end, revision, final, op, due, rows, meta, out):
     return at
 
 
-@njit
+@called
 def give(slot, low, high, skip, start, end, revision, final, op, due, tables):
     """Give the window of rows `[low, high)` but `skip`; there must be room.
 
@@ -101,7 +101,7 @@ def give(slot, low, high, skip, start, end, revision, final, op, due, tables):
         meta[META_GATHERED] = to
 
 
-@njit
+@called
 def give_nothing(slot, start, end, revision, due, meta, program, arena, out):
     """Give a window that has lost its rows to another, for good."""
     at = _head(slot, start, end, revision, 1, ASSERT, due, 0, meta, out)
