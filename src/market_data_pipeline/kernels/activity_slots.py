@@ -60,8 +60,9 @@ __all__ = (
 from typing import Final
 
 import numpy as np
-from numba import boolean, int32, int64, njit, types, uint8
+from numba import boolean, int32, int64, types, uint8
 
+from market_data_pipeline.kernels.compiling import called, inlined, kernel
 from market_data_pipeline.kernels.int128 import add_product, divide_half_even
 
 NEVER: Final = 9223372036854775807
@@ -127,7 +128,7 @@ ARGUMENTS: Final = (
 RESULT: Final = types.Tuple((int64, boolean))
 
 
-@njit(inline="always")
+@inlined
 def take_row(base, time, price, size, slots):
     """Take a row into the bar of a slot, opening one if there is none; return the volume."""
     if slots[base + np.uint64(COUNT)] == 0:
@@ -162,13 +163,13 @@ def take_row(base, time, price, size, slots):
     return volume
 
 
-@njit(inline="always")
+@inlined
 def is_at_least(low, high, other_low, other_high):
     """Tell if the 128-bit number `(high, low)` is not less than another."""
     return high > other_high or (high == other_high and np.uint64(low) >= np.uint64(other_low))
 
 
-@njit
+@called
 def give_bar(base, code, rows, slots, meta, out):
     """Write the bar of a slot, in which `rows` rows end, to `out`; leave the slot without."""
     at = meta[META_OUT]
@@ -198,7 +199,7 @@ def give_bar(base, code, rows, slots, meta, out):
     meta[META_OUT] = at + 1
 
 
-@njit(
+@kernel(
     types.void(
         _IN_64,
         int64,
@@ -206,9 +207,7 @@ def give_bar(base, code, rows, slots, meta, out):
         types.Array(int64, 1, "C"),
         types.Array(int64, 1, "C"),
         types.Array(int64, 2, "C"),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def give_bars(codes, words, ending, slots, meta, out):
     """Write the bars under way of some keys to `out`, unfinished as they are.

@@ -6,21 +6,19 @@ __all__ = ("asof_around", "asof_backward", "last_rows")
 
 import numba
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INT32S_IN, INTS_IN, INTS_OUT, Int32s, Int64s
 
 _MIN = int(np.iinfo(np.int64).min)
 _MAX = int(np.iinfo(np.int64).max)
 
 
-@njit(
+@kernel(
     numba.int64(
         *(INTS_IN, INT32S_IN, numba.int64, numba.int64, INTS_OUT),
         *(INTS_IN, INT32S_IN, numba.int64, numba.int64, INTS_OUT),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def asof_backward(
     times: Int64s,
@@ -68,13 +66,11 @@ def asof_backward(
     return cursor
 
 
-@njit(
+@kernel(
     numba.void(
         *(INTS_IN, INTS_IN, INTS_IN, INTS_OUT),
         *(INTS_IN, INT32S_IN, numba.int64, numba.int64, numba.int64, INTS_OUT),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def asof_around(
     times: Int64s,
@@ -131,7 +127,7 @@ def asof_around(
             out[row] = before
 
 
-@njit(numba.int64(INT32S_IN, numba.int64, INTS_OUT, INTS_OUT), cache=True, nogil=True)
+@kernel(numba.int64(INT32S_IN, numba.int64, INTS_OUT, INTS_OUT))
 def last_rows(keys: Int32s, count: int, last: Int64s, out: Int64s) -> int:
     """Find the last row of each key.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ("byte_at",)
 
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import inlined
 from market_data_pipeline.kernels.signatures import Bytes
 
 
-@njit(inline="always")
+@inlined
 def byte_at(data: Bytes, k: int) -> int:
     """Return `data[k]` as an int, for a position that is not negative.
 

@@ -7,9 +7,10 @@ __all__ = ("AGGREGATED", "QUOTES", "SINGLE", "UNDECIDED", "capture_lines")
 from typing import Final
 
 import numpy as np
-from numba import boolean, int32, int64, njit
+from numba import boolean, int32, int64
 from numba.core.types import Array, UniTuple
 
+from market_data_pipeline.kernels.compiling import inlined, kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     INTS_OUT,
@@ -38,7 +39,7 @@ _AGG_TRADE = np.frombuffer(b"aggTrade", np.uint8)
 _BOOK_TICKER = np.frombuffer(b"bookTicker", np.uint8)
 
 
-@njit(inline="always")
+@inlined
 def _same(data, start, end, word):  # type: ignore[no-untyped-def]
     if end - start != word.shape[0]:
         return False
@@ -48,7 +49,7 @@ def _same(data, start, end, word):  # type: ignore[no-untyped-def]
     return at == word.shape[0]
 
 
-@njit(inline="always")
+@inlined
 def _string_end(data, at, end):  # type: ignore[no-untyped-def]
     # Where the closing quote is, or -1. No field that is read has escapes.
     while at < end:
@@ -60,12 +61,10 @@ def _string_end(data, at, end):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(
+@kernel(
     UniTuple(int64, 4)(
         BYTES_IN, int64, boolean, int64, BYTES_IN, BYTES_IN, _PLACES, _PLACES, INTS_OUT
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def capture_lines(
     data: Bytes,

@@ -6,14 +6,14 @@ __all__ = ("carry_forward",)
 
 import numba
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INT32S_IN, INTS_OUT, Int32s, Int64s
 
 _UNDEFINED = int(np.iinfo(np.int64).max)
 
 
-@njit(numba.void(INT32S_IN, numba.int64, numba.int64, INTS_OUT, INTS_OUT), cache=True, nogil=True)
+@kernel(numba.void(INT32S_IN, numba.int64, numba.int64, INTS_OUT, INTS_OUT))
 def carry_forward(keys: Int32s, start: int, stop: int, values: Int64s, carried: Int64s) -> None:
     """Give rows without a value the last one of their key.
 

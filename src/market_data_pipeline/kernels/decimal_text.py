@@ -5,9 +5,10 @@ from __future__ import annotations
 __all__ = ("decimal_text_to_fixed",)
 
 import numpy as np
-from numba import int64, njit
+from numba import int64
 
 from market_data_pipeline.kernels.byte_at import byte_at
+from market_data_pipeline.kernels.compiling import inlined, kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -31,7 +32,7 @@ _TENTH = 922337203685477580  # of the highest int64, whose last digit is 7
 _HIGHEST = 9223372036854775806
 
 
-@njit(inline="always")
+@inlined
 def _is_word_for_no_number(data: Bytes, start: int, end: int) -> bool:
     # nan, inf, infinity in any case; `| 32` makes a letter small.
     if end - start != 3 and end - start != 8:
@@ -46,7 +47,7 @@ def _is_word_for_no_number(data: Bytes, start: int, end: int) -> bool:
     return (nan and end - start == 3) or inf
 
 
-@njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, int64, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
+@kernel(int64(INT32S_IN, INT32S_IN, BYTES_IN, int64, INTS_OUT, BYTES_OUT))
 def decimal_text_to_fixed(
     starts: Int32s, ends: Int32s, data: Bytes, scale: int, out: Int64s, status: Bytes
 ) -> int:

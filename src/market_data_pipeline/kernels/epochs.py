@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ("epochs_to_ns",)
 
-from numba import int64, njit
+from numba import int64
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT, Int64s
 
 
-@njit(int64(INTS_IN, INTS_OUT), cache=True, nogil=True)
+@kernel(int64(INTS_IN, INTS_OUT))
 def epochs_to_ns(values: Int64s, out: Int64s) -> int:
     """Convert times in s, ms, us or ns, each row by its own magnitude.
 

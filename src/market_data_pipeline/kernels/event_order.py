@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ("place_rows", "weave")
 
 import numba
-from numba import boolean, int32, int64, njit, types, uint8
+from numba import boolean, int32, int64, types, uint8
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT
 
 _WOVEN = [
@@ -20,7 +21,7 @@ _WOVEN = [
 ]
 
 
-@njit(
+@kernel(
     types.UniTuple(int64, 2)(
         INTS_IN,
         INTS_IN,
@@ -30,9 +31,7 @@ _WOVEN = [
         types.Array(boolean, 1, "C"),
         INTS_OUT,
         INTS_OUT,
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def place_rows(times, clocks, bound, highest, top, ascends, behind, late):
     """Tell rows that ascend, rows behind others, and rows below the watermark before them.
@@ -77,7 +76,7 @@ def place_rows(times, clocks, bound, highest, top, ascends, behind, late):
     return behind_count, late_count
 
 
-@njit(_WOVEN, cache=True, nogil=True)
+@kernel(_WOVEN)
 def weave(column, other, before, out):
     """Put the values of one column between those of another.
 

@@ -36,7 +36,6 @@ __all__ = (
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from market_data_pipeline.kernels.activity_slots import (
     COUNT,
@@ -46,6 +45,7 @@ from market_data_pipeline.kernels.activity_slots import (
     WHAT_TICKS,
     WHAT_VOLUME,
 )
+from market_data_pipeline.kernels.compiling import called, inlined
 from market_data_pipeline.kernels.int128 import add_product, divide_half_even
 
 META_SPAN: Final = 10
@@ -71,7 +71,7 @@ _BOUGHT: Final = 66
 _SOLD: Final = 65
 
 
-@njit(inline="always")
+@inlined
 def next_sign(base, price, side, slots):
     """Return +1 for a buy, -1 for a sale, 0 before that is known; remember it.
 
@@ -92,7 +92,7 @@ def next_sign(base, price, side, slots):
     return sign
 
 
-@njit(inline="always")
+@inlined
 def add_tick(word, what, sign, price, size, slots):
     """Add a tick, its size or its absolute value, with a sign, to the sum at a word."""
     if what == WHAT_TICKS:
@@ -107,7 +107,7 @@ def add_tick(word, what, sign, price, size, slots):
     return low, high
 
 
-@njit
+@called
 def _moved(average, value, span, meta):
     """Return `average + 2 / (span + 1) * (value - average)`, rounded half to even."""
     low, high = add_product(np.int64(0), np.int64(0), average, span - 1)
@@ -118,7 +118,7 @@ def _moved(average, value, span, meta):
     return moved
 
 
-@njit
+@called
 def _mean(word, divisor, slots, meta):
     mean, fits = divide_half_even(slots[word], slots[word + np.uint64(1)], divisor)
     if not fits:
@@ -126,7 +126,7 @@ def _mean(word, divisor, slots, meta):
     return mean
 
 
-@njit
+@called
 def expect(base, sums, slots, meta):
     """Move the averages on by the bar of a slot, and set the threshold of the next one.
 

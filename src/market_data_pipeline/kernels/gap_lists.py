@@ -23,8 +23,8 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.sequence_layout import (
     AFTER,
     BEFORE,
@@ -43,17 +43,15 @@ from market_data_pipeline.kernels.sequence_layout import (
 )
 
 
-@njit(numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64), cache=True, nogil=True)
+@kernel(numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64))
 def _free(nodes: npt.NDArray[np.int64], pool: npt.NDArray[np.int64], node: int) -> None:
     nodes[node, NEWER] = pool[0]
     pool[0] = node
     pool[1] += 1
 
 
-@njit(
-    numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1], numba.int64, numba.int64),
-    cache=True,
-    nogil=True,
+@kernel(
+    numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1], numba.int64, numba.int64)
 )
 def _unlink(
     nodes: npt.NDArray[np.int64],
@@ -75,11 +73,7 @@ def _unlink(
     _free(nodes, pool, node)
 
 
-@njit(
-    numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1], numba.int64),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1], numba.int64))
 def _forget_oldest(
     nodes: npt.NDArray[np.int64],
     pool: npt.NDArray[np.int64],
@@ -91,11 +85,7 @@ def _forget_oldest(
     _unlink(nodes, pool, state, base, tail)
 
 
-@njit(
-    numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1], numba.int64),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1], numba.int64))
 def forget_all(
     nodes: npt.NDArray[np.int64],
     pool: npt.NDArray[np.int64],
@@ -107,13 +97,11 @@ def forget_all(
         _forget_oldest(nodes, pool, state, base)
 
 
-@njit(
+@kernel(
     numba.void(
         *(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1]),
         *(numba.int64, numba.int64),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def trim_gaps(
     nodes: npt.NDArray[np.int64],
@@ -135,11 +123,7 @@ def trim_gaps(
             _forget_oldest(nodes, pool, state, base)
 
 
-@njit(
-    numba.int64(numba.int64[:, ::1], numba.int64[::1], numba.int64, numba.int64),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.int64(numba.int64[:, ::1], numba.int64[::1], numba.int64, numba.int64))
 def gap_of(
     nodes: npt.NDArray[np.int64], state: npt.NDArray[np.int64], base: int, position: int
 ) -> Any:
@@ -159,13 +143,11 @@ def gap_of(
     return node if position >= nodes[node, FIRST_POS] else -1
 
 
-@njit(
+@kernel(
     numba.void(
         *(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1]),
         *(numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, numba.int64),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def open_gap(
     nodes: npt.NDArray[np.int64],
@@ -198,13 +180,11 @@ def open_gap(
     state[OPEN] += 1
 
 
-@njit(
+@kernel(
     numba.void(
         *(numba.int64[:, ::1], numba.int64[::1], numba.int64[::1]),
         *(numba.int64, numba.int64, numba.int64),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def fill_position(
     nodes: npt.NDArray[np.int64],
@@ -240,11 +220,7 @@ def fill_position(
         state[OPEN] += 1
 
 
-@njit(
-    numba.int64(numba.int64[:, ::1], numba.int64[::1], numba.int64),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.int64(numba.int64[:, ::1], numba.int64[::1], numba.int64))
 def missing_in(nodes: npt.NDArray[np.int64], state: npt.NDArray[np.int64], base: int) -> Any:
     """Return how many rows the open gaps of a sequence lack."""
     total, node = 0, state[base + HEAD]
@@ -254,7 +230,7 @@ def missing_in(nodes: npt.NDArray[np.int64], state: npt.NDArray[np.int64], base:
     return total
 
 
-@njit(numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64), cache=True, nogil=True)
+@kernel(numba.void(numba.int64[:, ::1], numba.int64[::1], numba.int64))
 def chain_free_nodes(
     nodes: npt.NDArray[np.int64], pool: npt.NDArray[np.int64], begin: int
 ) -> None:

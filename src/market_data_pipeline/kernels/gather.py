@@ -8,8 +8,8 @@ from typing import Any
 
 import numba
 import numpy.typing as npt
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -21,14 +21,12 @@ from market_data_pipeline.kernels.signatures import (
 )
 
 
-@njit(
+@kernel(
     [
         numba.void(INTS_IN, INTS_IN, numba.int64, INTS_OUT),
         numba.void(INT32S_IN, INTS_IN, numba.int32, INT32S_OUT),
         numba.void(BYTES_IN, INTS_IN, numba.uint8, BYTES_OUT),
-    ],
-    cache=True,
-    nogil=True,
+    ]
 )
 def gather_matches(
     values: npt.NDArray[Any], places: Int64s, missing: Any, out: npt.NDArray[Any]

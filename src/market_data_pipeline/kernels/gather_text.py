@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ("gather_text",)
 
-from numba import int64, njit
+from numba import int64
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -18,7 +19,7 @@ from market_data_pipeline.kernels.signatures import (
 _QUOTE = 34
 
 
-@njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, INT32S_OUT, BYTES_OUT), cache=True, nogil=True)
+@kernel(int64(INT32S_IN, INT32S_IN, BYTES_IN, INT32S_OUT, BYTES_OUT))
 def gather_text(starts: Int32s, ends: Int32s, data: Bytes, offsets: Int32s, out: Bytes) -> int:
     """Copy fields one after the other, a doubled quote in a quoted field as one.
 

@@ -6,12 +6,13 @@ __all__ = ("in_range",)
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, int64, njit, void
+from numba import boolean, int64, void
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INTS_IN, Int64s
 
 
-@njit(void(INTS_IN, int64, int64, boolean[::1]), cache=True, nogil=True)
+@kernel(void(INTS_IN, int64, int64, boolean[::1]))
 def in_range(column: Int64s, least: int, most: int, out: npt.NDArray[np.bool_]) -> None:
     """Write for each value whether `least <= value <= most`.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 __all__ = ("integer_text_to_ints",)
 
-from numba import int64, njit
+from numba import int64
 
 from market_data_pipeline.kernels.byte_at import byte_at
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -21,7 +22,7 @@ from market_data_pipeline.kernels.status import EMPTY, MALFORMED, OK, OVERFLOW
 _TENTH = 922337203685477580  # of the highest int64, whose last digit is 7
 
 
-@njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
+@kernel(int64(INT32S_IN, INT32S_IN, BYTES_IN, INTS_OUT, BYTES_OUT))
 def integer_text_to_ints(
     starts: Int32s, ends: Int32s, data: Bytes, out: Int64s, status: Bytes
 ) -> int:

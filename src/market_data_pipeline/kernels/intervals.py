@@ -6,28 +6,26 @@ __all__ = ("fill_pairs", "find_pairs")
 
 import numba
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INT32S_IN, INTS_IN, INTS_OUT, Int32s, Int64s
 
 _MIN = int(np.iinfo(np.int64).min)
 _MAX = int(np.iinfo(np.int64).max)
 
 
-@njit(numba.int64(numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.int64(numba.int64, numba.int64))
 def _moved(time, by):
     if by >= 0:
         return time + by if time <= _MAX - by else _MAX
     return time + by if time >= _MIN - by else _MIN
 
 
-@njit(
+@kernel(
     numba.int64(
         *(INTS_IN, INTS_IN, INTS_IN, INTS_OUT),
         *(INTS_IN, INT32S_IN, numba.int64, numba.int64, INTS_OUT, INTS_OUT),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def find_pairs(
     times: Int64s,
@@ -82,7 +80,7 @@ def find_pairs(
     return total
 
 
-@njit(numba.void(INTS_IN, INTS_IN, INTS_IN, INTS_OUT, INTS_OUT), cache=True, nogil=True)
+@kernel(numba.void(INTS_IN, INTS_IN, INTS_IN, INTS_OUT, INTS_OUT))
 def fill_pairs(
     following: Int64s, starts: Int64s, counts: Int64s, of_left: Int64s, of_right: Int64s
 ) -> None:

@@ -5,16 +5,12 @@ from __future__ import annotations
 __all__ = ("link_rows",)
 
 import numba
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INT32S_IN, INTS_OUT, Int32s, Int64s
 
 
-@njit(
-    numba.void(INT32S_IN, numba.int64, numba.int64, INTS_OUT, INTS_OUT, INTS_OUT),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.void(INT32S_IN, numba.int64, numba.int64, INTS_OUT, INTS_OUT, INTS_OUT))
 def link_rows(
     keys: Int32s, start: int, stop: int, following: Int64s, first: Int64s, tail: Int64s
 ) -> None:

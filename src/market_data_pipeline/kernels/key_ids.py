@@ -8,8 +8,8 @@ from typing import Final
 
 import numba
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import (
     INT32S_OUT,
     INTS_IN,
@@ -23,13 +23,11 @@ _MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(
+@kernel(
     numba.int64(
         *(INT32S_OUT, INTS_OUT, INTS_OUT, numba.int64),
         *(INTS_IN, INTS_IN, numba.int64, INT32S_OUT),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def find_ids(
     slots: Int32s,

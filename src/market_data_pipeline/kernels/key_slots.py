@@ -9,7 +9,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from market_data_pipeline.kernels.compiling import kernel
 
 _INT64S = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _INT32S = numba.types.Array(numba.int32, 1, "C", readonly=True)
@@ -18,7 +19,7 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
 
 
-@njit(numba.int64(numba.int64, numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.int64(numba.int64, numba.int64, numba.int64))
 def _home(first: int, second: int, mask: int) -> Any:
     h = (np.uint64(first) * _GOLDEN) ^ (np.uint64(second) * _MIX)
     h ^= h >> np.uint64(32)
@@ -33,7 +34,7 @@ def _signature(keys: Any) -> Any:
     )
 
 
-@njit([_signature(_INT32S), _signature(_INT64S)], cache=True, nogil=True)
+@kernel([_signature(_INT32S), _signature(_INT64S)])
 def find_slots(
     places: npt.NDArray[np.int32],
     keys: npt.NDArray[np.int64],
@@ -72,7 +73,7 @@ def find_slots(
     return used
 
 
-@njit(numba.void(numba.int32[::1], numba.int64[:, ::1], numba.int64), cache=True, nogil=True)
+@kernel(numba.void(numba.int32[::1], numba.int64[:, ::1], numba.int64))
 def insert_slots(places: npt.NDArray[np.int32], keys: npt.NDArray[np.int64], used: int) -> None:
     """Put the keys of the first slots into an empty table.
 

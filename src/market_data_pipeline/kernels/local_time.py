@@ -4,13 +4,14 @@ from __future__ import annotations
 
 __all__ = ("local_to_utc",)
 
-from numba import int64, njit
+from numba import int64
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import BYTES_OUT, INTS_IN, INTS_OUT, Bytes, Int64s
 from market_data_pipeline.kernels.status import LOCAL, NONEXISTENT, OK
 
 
-@njit(int64(INTS_IN, INTS_IN, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
+@kernel(int64(INTS_IN, INTS_IN, INTS_OUT, BYTES_OUT))
 def local_to_utc(starts: Int64s, offsets: Int64s, times: Int64s, status: Bytes) -> int:
     """Convert, in place, the times whose status is `LOCAL`.
 

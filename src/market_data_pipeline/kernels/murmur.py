@@ -9,7 +9,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from market_data_pipeline.kernels.compiling import kernel
 
 _BYTES = numba.types.Array(numba.uint8, 1, "C", readonly=True)
 _INT64S = numba.types.Array(numba.int64, 1, "C", readonly=True)
@@ -20,12 +21,12 @@ _MIX_1: Final = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_2: Final = np.uint64(0xC4CEB9FE1A85EC53)
 
 
-@njit(numba.uint64(numba.uint64, numba.int64), cache=True, nogil=True)
+@kernel(numba.uint64(numba.uint64, numba.int64))
 def _rotate(x: Any, bits: int) -> Any:
     return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
 
 
-@njit(numba.uint64(numba.uint64), cache=True, nogil=True)
+@kernel(numba.uint64(numba.uint64))
 def _finish(x: Any) -> Any:
     x ^= x >> np.uint64(33)
     x *= _MIX_1
@@ -34,7 +35,7 @@ def _finish(x: Any) -> Any:
     return x ^ (x >> np.uint64(33))
 
 
-@njit(numba.uint64(_BYTES, numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.uint64(_BYTES, numba.int64, numba.int64))
 def _word(data: npt.NDArray[np.uint8], start: int, count: int) -> Any:
     word = np.uint64(0)
     for i in range(count):
@@ -42,7 +43,7 @@ def _word(data: npt.NDArray[np.uint8], start: int, count: int) -> Any:
     return word
 
 
-@njit(numba.void(_BYTES, _INT64S, numba.int64[::1], numba.int64[::1]), cache=True, nogil=True)
+@kernel(numba.void(_BYTES, _INT64S, numba.int64[::1], numba.int64[::1]))
 def hash_bytes(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],

@@ -6,13 +6,14 @@ __all__ = ("narrow_decimals",)
 
 import numpy as np
 import numpy.typing as npt
-from numba import int64, njit
+from numba import int64
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.muldiv import divide_wide
 from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT
 
 
-@njit(int64(INTS_IN, int64, INTS_OUT), cache=True, nogil=True)
+@kernel(int64(INTS_IN, int64, INTS_OUT))
 def narrow_decimals(words: npt.NDArray[np.int64], divisor: int, out: npt.NDArray[np.int64]) -> int:
     """Write each number divided by a divisor, rounded half to even.
 

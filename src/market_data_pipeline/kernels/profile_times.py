@@ -9,7 +9,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from market_data_pipeline.kernels.compiling import kernel
 
 WORDS: Final = 8
 """Words of a profile: rows, first, last, rows out of order, worst disorder, longest
@@ -19,7 +20,7 @@ _INT64S: Any = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _INT32S: Any = numba.types.Array(numba.int32, 1, "C", readonly=True)
 
 
-@njit(numba.void(_INT64S, _INT32S, numba.int64[:, ::1]), cache=True, nogil=True)
+@kernel(numba.void(_INT64S, _INT32S, numba.int64[:, ::1]))
 def profile_times(
     times: npt.NDArray[np.int64],
     codes: npt.NDArray[np.int32],

@@ -32,8 +32,8 @@ from typing import Any, Final
 
 import numba
 import numpy as np
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import inlined, kernel
 from market_data_pipeline.kernels.hampel import deviation, enter, median, span
 from market_data_pipeline.kernels.muldiv import multiply_wide
 from market_data_pipeline.kernels.signatures import (
@@ -87,9 +87,7 @@ _MILLION: Final = np.uint64(1_000_000)
 _SCALE: Final = np.uint64(10_000_000)
 
 
-@njit(
-    numba.boolean(numba.uint64, numba.uint64, numba.uint64, numba.uint64), cache=True, nogil=True
-)
+@kernel(numba.boolean(numba.uint64, numba.uint64, numba.uint64, numba.uint64))
 def _exceeds(a: Any, b: Any, c: Any, d: Any) -> Any:
     """Tell whether `a * b > c * d`, with products of 128 bits."""
     high, low = multiply_wide(a, b)
@@ -97,19 +95,19 @@ def _exceeds(a: Any, b: Any, c: Any, d: Any) -> Any:
     return high > other_high or (high == other_high and low > other_low)
 
 
-@njit(numba.boolean(numba.int64, numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.boolean(numba.int64, numba.int64, numba.int64))
 def _is_off(price: int, reference: int, parts: int) -> Any:
     """Tell whether a price is off a reference by more than so many parts per million."""
     return _exceeds(span(price, reference), _MILLION, np.uint64(parts), span(reference, 0))
 
 
-@njit(inline="always")
+@inlined
 def _is_later(time, than, by):
     """Tell whether a time is later than another by more than `by` nanoseconds."""
     return time > than and span(time, than) > np.uint64(by)
 
 
-@njit(numba.void(numba.int64[::1], numba.int64, numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.void(numba.int64[::1], numba.int64, numba.int64, numba.int64))
 def _begin_slot(slots: Int64s, base: int, width: int, code: int) -> None:
     for i in range(base, base + width):
         slots[i] = 0
@@ -120,12 +118,8 @@ def _begin_slot(slots: Int64s, base: int, width: int, code: int) -> None:
     slots[base + _SIDES + 3] = _UNDEFINED
 
 
-@njit(
-    numba.void(
-        numba.int64[::1], numba.int64, numba.int64, numba.boolean, numba.int64, numba.int64
-    ),
-    cache=True,
-    nogil=True,
+@kernel(
+    numba.void(numba.int64[::1], numba.int64, numba.int64, numba.boolean, numba.int64, numba.int64)
 )
 def _move_reference(
     slots: Int64s, side: int, price: int, off: Any, parts: int, confirm: int
@@ -143,11 +137,7 @@ def _move_reference(
         slots[side + 2] = 0
 
 
-@njit(
-    numba.boolean(numba.int64[::1], *(numba.int64,) * 6),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.boolean(numba.int64[::1], *(numba.int64,) * 6))
 def _is_outlier(
     slots: Int64s, start: int, filled: int, price: int, n: int, factor: int, least: int
 ) -> Any:
@@ -161,14 +151,12 @@ def _is_outlier(
     return _exceeds(span(price, center), _SCALE, np.uint64(factor), spread)
 
 
-@njit(
+@kernel(
     numba.int64(
         *(INTS_IN, INT32S_IN, INTS_IN, INTS_IN, numba.int64, numba.int64),
         *(INTS_IN, INTS_IN, INTS_IN, INTS_IN, INTS_IN),
         *(INT32S_OUT, INTS_OUT, numba.int64, INTS_OUT, INTS_OUT, INTS_OUT, numba.int64),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def check_rows(
     settings: Int64s,

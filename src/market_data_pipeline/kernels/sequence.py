@@ -9,8 +9,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.gap_lists import (
     fill_position,
     forget_all,
@@ -56,12 +56,12 @@ _FAR: Final = 2**62
 """Beyond this a number is taken for none, so that no difference leaves 64 bits."""
 
 
-@njit(numba.int64(numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.int64(numba.int64, numba.int64))
 def _later(time: int, span: int) -> Any:
     return time + span if time <= _MAX - span else _MAX
 
 
-@njit(numba.int64(numba.int64, numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.int64(numba.int64, numba.int64, numba.int64))
 def _position(number: int, last: int, wrap: int) -> Any:
     """Return the position next to `last` that has this number."""
     if wrap == 0:
@@ -70,18 +70,16 @@ def _position(number: int, last: int, wrap: int) -> Any:
     return last + (ahead - wrap if ahead > wrap // 2 else ahead)
 
 
-@njit(numba.int64(numba.int64, numba.int64), cache=True, nogil=True)
+@kernel(numba.int64(numba.int64, numba.int64))
 def _number(position: int, wrap: int) -> Any:
     return position if wrap == 0 else position % wrap
 
 
-@njit(
+@kernel(
     numba.void(
         *(numba.int64[::1], numba.int64, numba.int64, numba.int64, numba.int64),
         *(numba.int64, numba.int64, numba.int64, numba.int64, numba.int64),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def _tell(
     record: npt.NDArray[np.int64],
@@ -115,7 +113,7 @@ def _signature(keys: Any) -> Any:
     )
 
 
-@njit([_signature(_INT32S), _signature(_INT64S)], cache=True, nogil=True)
+@kernel([_signature(_INT32S), _signature(_INT64S)])
 def follow_numbers(
     states: npt.NDArray[np.int64],
     nodes: npt.NDArray[np.int64],

@@ -7,19 +7,15 @@ __all__ = ("free_gaps", "load_gaps", "save_gaps")
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.sequence_layout import HEADS, NEWER, NODE, OLDER, TAILS
 
 _INT64S = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _TABLE = numba.types.Array(numba.int64, 2, "C", readonly=True)
 
 
-@njit(
-    numba.void(_TABLE, _TABLE, _INT64S, numba.int64[:, ::1]),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.void(_TABLE, _TABLE, _INT64S, numba.int64[:, ::1]))
 def save_gaps(
     states: npt.NDArray[np.int64],
     nodes: npt.NDArray[np.int64],
@@ -48,13 +44,11 @@ def save_gaps(
                 node = nodes[node, NEWER]
 
 
-@njit(
+@kernel(
     numba.void(
         *(numba.int64[:, ::1], numba.int64[:, ::1], numba.int64[::1]),
         *(_INT64S, _INT64S, _TABLE),
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def load_gaps(
     states: npt.NDArray[np.int64],
@@ -92,11 +86,7 @@ def load_gaps(
         state[head] = node
 
 
-@njit(
-    numba.void(_TABLE, numba.int64[:, ::1], numba.int64[::1], _INT64S),
-    cache=True,
-    nogil=True,
-)
+@kernel(numba.void(_TABLE, numba.int64[:, ::1], numba.int64[::1], _INT64S))
 def free_gaps(
     states: npt.NDArray[np.int64],
     nodes: npt.NDArray[np.int64],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ("find_sessions",)
 
-from numba import int64, njit
+from numba import int64
 
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import INTS_IN, INTS_OUT, Int64s
 
 
-@njit(int64(INTS_IN, INTS_IN, INTS_IN, INTS_OUT), cache=True, nogil=True)
+@kernel(int64(INTS_IN, INTS_IN, INTS_IN, INTS_OUT))
 def find_sessions(opens: Int64s, closes: Int64s, times: Int64s, positions: Int64s) -> int:
     """Find for each time the interval `[open, close)` that holds it.
 

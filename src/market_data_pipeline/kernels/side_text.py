@@ -4,19 +4,20 @@ from __future__ import annotations
 
 __all__ = ("side_text_to_chars",)
 
-from numba import int64, njit
+from numba import int64
 
 from market_data_pipeline.kernels.byte_at import byte_at
+from market_data_pipeline.kernels.compiling import inlined, kernel
 from market_data_pipeline.kernels.signatures import BYTES_IN, BYTES_OUT, INT32S_IN, Bytes, Int32s
 from market_data_pipeline.kernels.status import MALFORMED, OK
 
 
-@njit(inline="always")
+@inlined
 def _letter(data: Bytes, k: int) -> int:
     return byte_at(data, k) | 32
 
 
-@njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, BYTES_OUT, BYTES_OUT), cache=True, nogil=True)
+@kernel(int64(INT32S_IN, INT32S_IN, BYTES_IN, BYTES_OUT, BYTES_OUT))
 def side_text_to_chars(
     starts: Int32s, ends: Int32s, data: Bytes, out: Bytes, status: Bytes
 ) -> int:

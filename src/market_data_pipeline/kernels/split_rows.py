@@ -8,10 +8,11 @@ __all__ = ("BAD_QUOTE", "split_rows")
 
 from typing import Final
 
-from numba import boolean, int32, int64, njit, uint8
+from numba import boolean, int32, int64, uint8
 from numba.core.types import Array, UniTuple
 
 from market_data_pipeline.kernels.byte_at import byte_at
+from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     INT32S_OUT,
@@ -30,12 +31,10 @@ _NEWLINE = 10
 _RETURN = 13
 
 
-@njit(
+@kernel(
     UniTuple(int64, 2)(  # type: ignore[no-untyped-call]
         BYTES_IN, int64, uint8, INTS_IN, boolean, _PLACES, _PLACES, INT32S_OUT
-    ),
-    cache=True,
-    nogil=True,
+    )
 )
 def split_rows(
     data: Bytes,

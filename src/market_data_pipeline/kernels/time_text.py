@@ -7,9 +7,10 @@ from __future__ import annotations
 __all__ = ("time_text_to_ns",)
 
 import numpy as np
-from numba import boolean, int64, njit
+from numba import boolean, int64
 
 from market_data_pipeline.kernels.byte_at import byte_at
+from market_data_pipeline.kernels.compiling import called, inlined, kernel
 from market_data_pipeline.kernels.signatures import (
     BYTES_IN,
     BYTES_OUT,
@@ -25,7 +26,7 @@ _POWERS = np.array([10**i for i in range(19)], np.int64)
 _MONTH_DAYS = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 
-@njit(inline="always")
+@inlined
 def _two(data: Bytes, k: int) -> int:
     # The number of two digits, or one that no check lets pass.
     a = byte_at(data, k) - 48
@@ -35,7 +36,7 @@ def _two(data: Bytes, k: int) -> int:
     return a * 10 + b if sound else 10_000
 
 
-@njit(nogil=True)
+@called
 def _date(date: int) -> tuple[int, int]:
     # (code, ns) of the midnight of YYYYMMDD. A part that was no number, 10_000, has left a
     # month or day of 00, or a year past 9999.
@@ -56,7 +57,7 @@ def _date(date: int) -> tuple[int, int]:
     return OK, days * 86_400_000_000_000
 
 
-@njit(nogil=True)
+@called
 def _epoch(data: Bytes, k: int, end: int) -> tuple[int, int]:
     # (code, ns) of a number of s, ms, us or ns, fraction allowed.
     negative = byte_at(data, k) == ord("-")
@@ -100,7 +101,7 @@ def _epoch(data: Bytes, k: int, end: int) -> tuple[int, int]:
     return OK, -value if negative else value
 
 
-@njit(nogil=True)
+@called
 def _clock(data: Bytes, k: int, end: int, day_ns: int, utc: bool) -> tuple[int, int]:
     # (code, ns) of `hh:mm[:ss[.f]][zone]` on the day that starts at `day_ns`.
     if end - k < 5 or byte_at(data, k + 2) != ord(":"):
@@ -162,7 +163,7 @@ def _clock(data: Bytes, k: int, end: int, day_ns: int, utc: bool) -> tuple[int, 
     return code, ns + offset if minus else ns - offset
 
 
-@njit(int64(INT32S_IN, INT32S_IN, BYTES_IN, boolean, INTS_OUT, BYTES_OUT), cache=True, nogil=True)
+@kernel(int64(INT32S_IN, INT32S_IN, BYTES_IN, boolean, INTS_OUT, BYTES_OUT))
 def time_text_to_ns(
     starts: Int32s, ends: Int32s, data: Bytes, utc: bool, out: Int64s, status: Bytes
 ) -> int:
