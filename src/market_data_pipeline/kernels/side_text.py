@@ -14,7 +14,7 @@ from market_data_pipeline.kernels.status import MALFORMED, OK
 
 @inlined
 def _letter(data: Bytes, k: int) -> int:
-    return byte_at(data, k) | 32
+    return int(byte_at(data, k)) | 32
 
 
 @kernel(int64(INT32S_IN, INT32S_IN, BYTES_IN, BYTES_OUT, BYTES_OUT))
