@@ -1,8 +1,8 @@
-"""Memory for columns that are written anew with every batch."""
+"""Memory of Arrow's: for columns that are written anew with every batch, and for its threads."""
 
 from __future__ import annotations
 
-__all__ = ("new_column",)
+__all__ = ("new_column", "reader_of")
 
 from typing import Any, Final
 
@@ -29,3 +29,17 @@ def new_column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     if size <= _SMALL_BYTES:
         return np.empty(rows, kind)
     return np.frombuffer(pa.allocate_buffer(size), kind)
+
+
+def reader_of(data: bytes) -> pa.BufferReader:
+    """Return what reads a copy of some bytes.
+
+    Arrow's threads may let go of what they read while the interpreter ends, and the process
+    is aborted if that is memory of Python's.
+
+    Args:
+        data: What is to be read.
+    """
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return pa.BufferReader(buffer)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from market_data_pipeline.memory import new_column
+from market_data_pipeline.memory import new_column, reader_of
 
 
 @pytest.mark.parametrize("rows", [0, 1, 100_001])
@@ -20,3 +21,12 @@ def test_new_column_can_be_written(rows: int, dtype: type[np.generic]) -> None:
     assert column.flags.aligned
     assert column.all()
     assert not other.any()
+
+
+@pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n"])
+def test_what_is_read_is_memory_of_arrows(data: bytes) -> None:
+    """The bytes are those given, and no view of them."""
+    before = pa.total_allocated_bytes()
+    reader = reader_of(data)
+    assert reader.read() == data
+    assert pa.total_allocated_bytes() >= before + len(data)

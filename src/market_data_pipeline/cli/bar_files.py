@@ -14,6 +14,7 @@ from pyarrow import compute
 from market_data_pipeline.cli.bar_tables import load_duckdb, load_sqlite
 from market_data_pipeline.cli.output import format_rows
 from market_data_pipeline.errors import ColumnError, ConfigError, InputError, MissingInputError
+from market_data_pipeline.memory import reader_of
 
 _pc: Any = compute  # its functions are made at run time, unseen by type checkers
 KEYS: Final = ("symbol", "ts_open")
@@ -77,14 +78,14 @@ def _load_csv(path: Path, _table: str) -> pa.Table:
     if not data:
         msg = "the file is empty, without even a header"
         raise InputError(msg, place=str(path))
-    header = csv.read_csv(_reader(data.split(b"\n", 1)[0] + b"\n")).column_names
+    header = csv.read_csv(reader_of(data.split(b"\n", 1)[0] + b"\n")).column_names
     options = csv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()),
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
         null_values=[""],
     )
-    return csv.read_csv(_reader(data), convert_options=options)
+    return csv.read_csv(reader_of(data), convert_options=options)
 
 
 def _load_jsonl(path: Path, _table: str) -> pa.Table:
@@ -93,15 +94,7 @@ def _load_jsonl(path: Path, _table: str) -> pa.Table:
     data = _text(path, ".jsonl")
     if not data:
         return pa.table({name: pa.array([], pa.string()) for name in KEYS})
-    return json.read_json(_reader(data))
-
-
-def _reader(data: bytes) -> pa.BufferReader:
-    # Copied: Arrow's threads may let go of what they read while the interpreter ends, and
-    # the process is aborted if that is memory of Python's.
-    buffer = pa.allocate_buffer(len(data))
-    memoryview(buffer).cast("B")[:] = data
-    return pa.BufferReader(buffer)
+    return json.read_json(reader_of(data))
 
 
 def _text(path: Path, suffix: str) -> bytes:

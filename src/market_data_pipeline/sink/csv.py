@@ -14,6 +14,7 @@ from market_data_pipeline.arrow_text import column_text
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.memory import reader_of
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.epoch_writer import EpochedWriter
 from market_data_pipeline.sink.publish import OutputPath, check_vacant
@@ -83,10 +84,11 @@ class CsvSink:
     def read(self) -> pa.Table:
         """Return what is in the output, with the types that Arrow finds."""
         with open_text(str(self.path), _SUFFIX) as file:
-            options = arrow_csv.ConvertOptions(
-                strings_can_be_null=True, quoted_strings_can_be_null=False
-            )
-            return arrow_csv.read_csv(file, convert_options=options)
+            data = file.read()
+        options = arrow_csv.ConvertOptions(
+            strings_can_be_null=True, quoted_strings_can_be_null=False
+        )
+        return arrow_csv.read_csv(reader_of(data), convert_options=options)
 
 
 @final

@@ -16,6 +16,7 @@ from market_data_pipeline.arrow_text import json_text
 from market_data_pipeline.dag.component import component
 from market_data_pipeline.dag.epochs import Delivery
 from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.memory import reader_of
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.epoch_writer import EpochedWriter
 from market_data_pipeline.sink.publish import OutputPath, check_vacant
@@ -87,7 +88,7 @@ class JsonlSink:
             data = file.read()
         if not data:
             return pa.table({})
-        table = arrow_json.read_json(pa.BufferReader(data))
+        table = arrow_json.read_json(reader_of(data))
         for index, field in enumerate(table.schema):
             if pa.types.is_string(field.type) and _all_times(table.column(index)):
                 times = table.column(index).cast(pa.timestamp("ns", "UTC"))
