@@ -117,6 +117,22 @@ def test_dlq_show_prints_the_rows(kept: Path) -> None:
     assert json.loads(one) == json.loads(second)
 
 
+def test_dlq_show_limits_rows_not_letters(tmp_path: Path) -> None:
+    """A letter may hold any number of rows; what is left out is said."""
+    (tmp_path / "ticks.csv").write_text(CSV + "2024-01-02T12:00:11Z,A,1,-1\n" * 30)
+    dag = mdp.Dag("many")
+    ticks = dag.source(mdp.ReplaySource(str(tmp_path / "ticks.csv")), name="ticks")
+    ticks.sink(mdp.MemorySink(), name="out")
+    ticks.rejected.sink(DeadLetterSink(tmp_path / "bad"), name="bad")
+    mdp.run(dag)
+    shown = mdp_("dlq", "show", str(tmp_path / "bad"), "--limit", "5")
+    assert shown.stdout.count('"raw"') == 5
+    assert "27 rows more; show them with `--limit`" in shown.stderr
+    assert mdp_("dlq", "show", str(tmp_path / "bad"), "--limit", "32").stderr == ""
+    whole = mdp_("dlq", "show", str(tmp_path / "bad"), "--limit", "3", "--json").stdout
+    assert sum(len(json.loads(line)["body"]) for line in whole.splitlines()) == 3
+
+
 @pytest.mark.parametrize("folder", ["late", "bad"])
 def test_dlq_replay_writes_a_file(kept: Path, folder: str) -> None:
     """Of rows with and without an event time."""
@@ -124,7 +140,10 @@ def test_dlq_replay_writes_a_file(kept: Path, folder: str) -> None:
     done = mdp_("dlq", "replay", str(kept / folder), "-o", str(output))
     assert done.exit_code == 0, done.output
     assert parquet.read_table(output).num_rows == (1 if folder == "late" else 2)
-    assert mdp_("dlq", "replay", str(kept / folder), "-o", str(output)).exit_code == 2
+    assert done.output.endswith("1 row of 1 letter\n" if folder == "late" else "2 letters\n")
+    refused = mdp_("dlq", "replay", str(kept / folder), "-o", str(output))
+    assert refused.exit_code == 2
+    assert "`mdp dlq`" in refused.output
     again = mdp_("dlq", "replay", str(kept / folder), "-o", str(output), "--overwrite")
     assert again.exit_code == 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ("command",)
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +73,13 @@ def list_letters(folder: Path, as_json: bool) -> None:  # noqa: FBT001
 @_reason
 @_node
 @click.option("--letter", "name", help="Only this letter, as `17`.")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How many rows to show in all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, with the bodies.")
 def show_letters(
     folder: Path,
@@ -87,8 +92,17 @@ def show_letters(
     """Show letters with their rows."""
     import json
 
-    found = (x for x in _chosen(folder, reason, node) if name in {None, x.name})
-    for letter in islice(found, limit):
+    left, untold = limit, 0
+    for letter in _chosen(folder, reason, node):
+        if name not in {None, letter.name}:
+            continue
+        if left == 0:
+            untold += letter.rows
+            continue
+        lines = _lines(letter)
+        shown = lines[:left]
+        left -= len(shown)
+        untold += len(lines) - len(shown)
         told = {
             "letter": letter.name,
             "time": format_time(letter.time_ns),
@@ -99,7 +113,7 @@ def show_letters(
             "rows": letter.rows,
         }
         if as_json:
-            rows = [json.loads(line) for line in _lines(letter)]
+            rows = [json.loads(line) for line in shown]
             click.echo(json.dumps({**told, "body": rows}, ensure_ascii=False))
             continue
         where = f" at {letter.place}" if letter.place else ""
@@ -108,8 +122,10 @@ def show_letters(
             f"{letter.name}  {told['time']}  {letter.node}  {letter.reason}{where}{said}  "
             f"({format_rows(letter.rows)})"
         )
-        for line in _lines(letter):
+        for line in shown:
             click.echo(f"    {line}")
+    if untold:
+        click.echo(f"{format_rows(untold)} more; show them with `--limit`", err=True)
 
 
 @command.command("replay")
@@ -135,7 +151,7 @@ def replay_letters(
         rows = _write_lines(letters, output, overwrite=overwrite)
     else:
         rows = _write_rows(letters, output, overwrite=overwrite)
-    click.echo(f"{output}: {format_rows(rows)} of {format_count(len(letters))} letters")
+    click.echo(f"{output}: {format_rows(rows)} of {format_rows(len(letters), 'letter')}")
 
 
 def _write_rows(letters: list[Letter], output: str, *, overwrite: bool) -> int:

@@ -26,8 +26,8 @@ MERGING: Final = threading.Lock()
 def table_exists(path: str, table: str) -> OutputExistsError:
     """Return the error for a table that is there and must not be."""
     msg = (
-        f"table `{table}` exists already; set `overwrite: true` (`mdp bars --overwrite`) to "
-        "replace it, set `mode: append` to add to it, or choose another `table`"
+        f"table `{table}` exists already; set `overwrite: true` (`--overwrite` of `mdp bars` "
+        "and `mdp dlq`) to replace it, set `mode: append` to add to it, or choose another `table`"
     )
     return OutputExistsError(msg, path=path)
 

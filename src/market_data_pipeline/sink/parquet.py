@@ -197,8 +197,8 @@ def _check_folder(path: str, *, overwrite: bool, may_go_on: bool = True) -> None
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     if files and not overwrite and not (may_go_on and (folder / LOG).is_dir()):
         msg = (
-            "exists already and is not empty; set `overwrite: true` (`mdp bars --overwrite`) to "
-            "replace it, or choose another name"
+            "exists already and is not empty; set `overwrite: true` (`--overwrite` of `mdp bars` "
+            "and `mdp dlq`) to replace it, or choose another name"
         )
         raise OutputExistsError(msg, path=path)
     for file in files:

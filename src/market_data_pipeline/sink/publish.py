@@ -127,8 +127,8 @@ def check_vacant(path: str, *, overwrite: bool) -> None:
 
 def _exists(path: str) -> OutputExistsError:
     msg = (
-        "exists already; set `overwrite: true` (`mdp bars --overwrite`) to replace it, "
-        "or choose another name"
+        "exists already; set `overwrite: true` (`--overwrite` of `mdp bars` and `mdp dlq`) to "
+        "replace it, or choose another name"
     )
     return OutputExistsError(msg, path=path)
 

@@ -155,7 +155,7 @@ def test_abort_keeps_the_output_of_an_earlier_run(make: Make) -> None:
 def test_existing_output_is_refused_with_the_way_out(make: Make) -> None:
     """An output is never replaced unasked, neither at check nor at open."""
     write(make(), [bars(3)])
-    with pytest.raises(OutputExistsError, match=r"out.*`mdp bars --overwrite`"):
+    with pytest.raises(OutputExistsError, match=r"out.*`--overwrite` of `mdp bars` and `mdp dlq`"):
         make().check()
     with pytest.raises(OutputExistsError):
         asyncio.run(make().open(context(), BAR))
