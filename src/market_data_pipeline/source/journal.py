@@ -54,6 +54,7 @@ class JournalSource:
     retain: Literal["checkpoint", "all"] = "checkpoint"
 
     type_name: ClassVar[str]
+    tuning: ClassVar[tuple[str, ...]] = ("segment_bytes", "retain")
     outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
     side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
 

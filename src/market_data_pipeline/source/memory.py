@@ -61,6 +61,7 @@ class MemorySource:
     timezone: str = "UTC"
     strict: bool = False
 
+    tuning: ClassVar[tuple[str, ...]] = ("batch_rows",)
     outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
     side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
 

@@ -169,6 +169,7 @@ class ReplaySource(QuoteStream):
     pacing_budget: tuple[float, float] | None = None
 
     type_name: ClassVar[str]
+    tuning: ClassVar[tuple[str, ...]] = ("speed", "provider", "batch_rows", "pacing_budget")
     outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
     side_outputs: ClassVar[tuple[str, ...]] = ("rejected",)
 

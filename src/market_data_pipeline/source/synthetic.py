@@ -129,6 +129,7 @@ class SyntheticSource(QuoteStream):
     pacing_budget: tuple[float, float] = _BUDGET
 
     type_name: ClassVar[str]
+    tuning: ClassVar[tuple[str, ...]] = ("speed", "provider", "batch_rows")
     outputs: ClassVar[tuple[str, ...]] = ("out",)
     side_outputs: ClassVar[tuple[str, ...]] = ()
 

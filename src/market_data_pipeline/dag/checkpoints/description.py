@@ -60,14 +60,19 @@ def hash_of(nodes: Sequence[NodeDescription]) -> str:
 
 def _described(node: Node) -> NodeDescription:
     component = node.component
-    free = _FREE | frozenset(getattr(component, "tuning", ()))
     try:
-        settings = settings_of(component)
+        settings = _without_tuning(component, settings_of(component))
     except TypeError:
         settings = {}  # a user's own class need not be a dataclass
-    plain = {name: _hidden(name, _plain(v)) for name, v in settings.items() if name not in free}
+    plain = {name: _hidden(name, _plain(v)) for name, v in settings.items()}
     inputs = tuple(f"{edge.node}.{edge.port}" for edge in node.inputs)
     return NodeDescription(node.name, node.kind, type_name_of(component), plain, inputs)
+
+
+def _without_tuning(component: object, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings on which results may depend."""
+    free = _FREE | frozenset(getattr(component, "tuning", ()))
+    return {name: value for name, value in settings.items() if name not in free}
 
 
 def _hidden(name: str, value: Any) -> Any:
@@ -92,8 +97,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        told = {name: _plain(item) for name, item in _without_tuning(value, fields).items()}
+        return {"type": type(value).__name__, **told}
     if callable(value):
         return f"function {getattr(value, '__qualname__', type(value).__name__)}"
     return type(value).__name__
