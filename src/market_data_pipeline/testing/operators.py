@@ -11,17 +11,16 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-
-from market_data_pipeline.batch import Batch, Column
+from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import JoinNode, NodeContext, Outputs, TransformNode
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.errors import ConfigError
-from market_data_pipeline.records import Kind, Schema
+from market_data_pipeline.records import Schema
 from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
 from market_data_pipeline.testing.clock import ManualClock
-from market_data_pipeline.testing.rows import Rows, rows_of
+from market_data_pipeline.testing.rows import Rows, renamed, rows_of
+from market_data_pipeline.testing.telling import telling
 
 
 def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) -> None:
@@ -41,16 +40,18 @@ def check_operator(make: Callable[[], TransformNode], batches: Sequence[Batch]) 
     Raises:
         AssertionError: If a check fails; says which.
     """
-    expected = _Run(make()).through(batches).finished()
+    with telling("the batches as they are"):
+        expected = _Run(make()).through(batches).finished()
     for rows in (1, 2, 7, sum(map(len, batches))):
-        found = _Run(make()).through(_cut(batches, rows)).finished()
-        _compare(f"batches of {rows}", expected, found)
+        with telling(f"batches of {rows}"):
+            _compare(expected, _Run(make()).through(_cut(batches, rows)).finished())
     for boundary in range(len(batches) + 1):
-        stopped = _Run(make()).through(batches[:boundary])
-        table = SymbolTable(["of another run"])
-        renamed = [_renamed(batch, table) for batch in batches[boundary:]]
-        found = _Run(make(), stopped).through(renamed).finished()
-        _compare(f"a restart after batch {boundary}", _sorted(expected), _sorted(found))
+        with telling(f"a restart after batch {boundary}"):
+            stopped = _Run(make()).through(batches[:boundary])
+            table = SymbolTable(["of another run"])
+            others = [renamed(batch, table) for batch in batches[boundary:]]
+            found = _Run(make(), stopped).through(others).finished()
+            _compare(_sorted(expected), _sorted(found))
     if hasattr(make(), "parallelism"):
         _check_parallelism(make, batches, _unordered(expected))
 
@@ -68,14 +69,15 @@ def _check_parallelism(
     except ConfigError:
         return  # it is not told apart by symbol
     for count in (2, 3):
-        found = _Run(spread(count)).through(batches).finished()
-        _compare(f"{count} threads", expected, _unordered(found))
+        with telling(f"{count} threads"):
+            found = _Run(spread(count)).through(batches).finished()
+            _compare(expected, _unordered(found))
     middle = len(batches) // 2
     for before, after in ((1, 2), (2, 1), (2, 3)):
-        stopped = _Run(spread(before)).through(batches[:middle])
-        found = _Run(spread(after), stopped).through(batches[middle:]).finished()
-        what = f"a restart of {before} threads as {after}"
-        _compare(what, expected, _unordered(found))
+        with telling(f"a restart of {before} threads as {after}"):
+            stopped = _Run(spread(before)).through(batches[:middle])
+            found = _Run(spread(after), stopped).through(batches[middle:]).finished()
+            _compare(expected, _unordered(found))
 
 
 def check_join(
@@ -99,24 +101,27 @@ def check_join(
     def start(stopped: _JoinRun | None = None) -> _JoinRun:
         return _JoinRun(make(), schemas, stopped)
 
-    expected = start().through_both(_in_turns(left, right)).finished()
+    with telling("the batches as they are"):
+        expected = start().through_both(_in_turns(left, right)).finished()
     sides = [[(side, batch) for batch in part] for side, part in enumerate((left, right))]
     for what, (first, second) in (("left", sides), ("right", sides[::-1])):
-        found = start().through_both([*first, *second]).finished()
-        _compare(f"all of the {what} first", expected, found)
+        with telling(f"all of the {what} first"):
+            _compare(expected, start().through_both([*first, *second]).finished())
     for rows in (1, 2, 7, 1000):
-        parts = _cut(left, rows), _cut(right, max(1, rows // 2))
-        found = start().through_both(_in_turns(*parts)).finished()
-        _compare(f"batches of {rows}", expected, found)
-        found = start().through_both(_in_turns(_cut(left, max(1, rows // 3)), right)).finished()
-        _compare(f"small batches on the left, {rows}", expected, found)
+        with telling(f"batches of {rows}"):
+            parts = _in_turns(_cut(left, rows), _cut(right, max(1, rows // 2)))
+            _compare(expected, start().through_both(parts).finished())
+        with telling(f"small batches on the left, {rows}"):
+            parts = _in_turns(_cut(left, max(1, rows // 3)), right)
+            _compare(expected, start().through_both(parts).finished())
     turns = _in_turns(left, right)
     for boundary in range(len(turns) + 1):
-        stopped = start().through_both(turns[:boundary])
-        table = SymbolTable(["of another run"])
-        renamed = [(side, _renamed(batch, table)) for side, batch in turns[boundary:]]
-        found = start(stopped).through_both(renamed).finished()
-        _compare(f"a restart after batch {boundary}", _sorted(expected), _sorted(found))
+        with telling(f"a restart after batch {boundary}"):
+            stopped = start().through_both(turns[:boundary])
+            table = SymbolTable(["of another run"])
+            others = [(side, renamed(batch, table)) for side, batch in turns[boundary:]]
+            found = start(stopped).through_both(others).finished()
+            _compare(_sorted(expected), _sorted(found))
 
 
 def _in_turns(left: Sequence[Batch], right: Sequence[Batch]) -> list[tuple[int, Batch]]:
@@ -212,19 +217,16 @@ class _JoinRun(_Run):
         return self
 
 
-def _compare(what: str, expected: Rows, found: Rows) -> None:
+def _compare(expected: Rows, found: Rows) -> None:
     for port in sorted({*expected, *found}):
         right, wrong = expected.get(port, []), found.get(port, [])
         pairs = zip(right, wrong, strict=False)
         differing = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
         if differing is not None:
-            msg = (
-                f"with {what}, row {differing} of `{port}` is {wrong[differing]}, "
-                f"else {right[differing]}"
-            )
+            msg = f"row {differing} of `{port}` is {wrong[differing]}, else {right[differing]}"
             raise AssertionError(msg)
         if len(right) != len(wrong):
-            msg = f"with {what}, `{port}` has {len(wrong)} rows, else {len(right)}"
+            msg = f"`{port}` has {len(wrong)} rows, else {len(right)}"
             raise AssertionError(msg)
 
 
@@ -240,13 +242,3 @@ def _unordered(rows: Rows) -> Rows:
 def _cut(batches: Sequence[Batch], rows: int) -> list[Batch]:
     whole = Batch.concat(batches)
     return [whole.slice(i, min(len(whole), i + rows)) for i in range(0, len(whole), rows)]
-
-
-def _renamed(batch: Batch, table: SymbolTable) -> Batch:
-    """Return a batch over another symbol table, in which the symbols have other codes."""
-    codes = np.array([table.code(name) for name in reversed(batch.symbols.names)][::-1], np.int32)
-    columns: dict[str, Column] = {
-        field.name: codes[batch[field.name]] if field.kind is Kind.SYMBOL else batch[field.name]
-        for field in batch.schema
-    }
-    return Batch(batch.schema, columns, table, batch.progress)

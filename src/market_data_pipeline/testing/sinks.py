@@ -18,9 +18,11 @@ from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.epochs import EpochMark, EpochWriter, Job
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.dag.nodes import NodeContext, SinkNode
-from market_data_pipeline.errors import OutputError, PipelineError, SchemaError
+from market_data_pipeline.errors import OutputError, SchemaError
 from market_data_pipeline.records import Field, Kind
 from market_data_pipeline.symbols import SymbolTable
+from market_data_pipeline.testing.rows import renamed
+from market_data_pipeline.testing.telling import telling
 
 Make: TypeAlias = Callable[[str], SinkNode]
 
@@ -94,8 +96,8 @@ class _Check:
         self._expected: Counter[str] = Counter()
 
     async def all(self) -> None:
-        await self._straight()
         checks: dict[str, Callable[[str], Awaitable[None]]] = {
+            "epochs in their order": self._straight,
             "commits that are repeated": self._repeated,
             "a crash after each step": self._crashes,
             "rows that come while an epoch is committed": self._beside,
@@ -109,26 +111,23 @@ class _Check:
             "hostile names": self._hostile,
         }
         for number, (what, check) in enumerate(checks.items()):
-            try:
+            with telling(what):
                 await check(f"case{number}")
-            except (AssertionError, PipelineError) as err:
-                msg = f"with {what}: {err}"
-                raise AssertionError(msg) from err
 
     # Scenarios
 
-    async def _straight(self) -> None:
-        sink = await self._open("straight")
+    async def _straight(self, name: str) -> None:
+        sink = await self._open(name)
         for epoch, batch in enumerate(self._batches, 1):
-            before = self._rows("straight")
+            before = self._rows(name)
             await sink.write(batch)
             await sink.stage(epoch)
-            _expect(self._rows("straight") == before, "staged rows are visible")
+            _expect(self._rows(name) == before, "staged rows are visible")
             await sink.commit(epoch)
             mark = await sink.writer.committed()
             _expect(mark == EpochMark("one", epoch), f"the mark is {mark} after epoch {epoch}")
         await sink.writer.finish()
-        self._expected = self._rows("straight")
+        self._expected = self._rows(name)
         _expect(self._expected.total() > 0, "no row is visible in the end")
 
     async def _repeated(self, name: str) -> None:
@@ -143,12 +142,19 @@ class _Check:
 
     async def _crashes(self, name: str) -> None:
         sink = await self._open(name)
-        for epoch, batch in enumerate(self._batches, 1):
-            await sink.write(batch)
+        for epoch, first in enumerate(self._batches, 1):
+            await sink.write(first)
             sink = await self._again(name, sink)
+            # Another process has met the symbols in another order.
+            batch = renamed(first, SymbolTable(["of another run"]))
             await sink.write(batch)
-            await sink.stage(epoch)
+            staged = _contents(await sink.stage(epoch))
             sink = await self._again(name, sink)
+            _expect(
+                _contents(sink.of(epoch)) == staged,
+                f"the files of epoch {epoch} have changed since `stage` returned; "
+                "close or flush them in `stage`",
+            )
             mark = await sink.writer.committed()
             _expect(mark == (EpochMark("one", epoch - 1) if epoch > 1 else None), f"mark {mark}")
             await sink.commit(epoch)
@@ -296,7 +302,6 @@ class _Check:
         job = Job(f"job {names}{name}", lineage, ancestors)
         node = f"sink {names}"
         account = Account(node)
-        # Another process has met the symbols in another order.
         context = NodeContext(node, SymbolTable(["of another run"]), account, job=job)
         component = self._make(name)
         if not folder.exists():
@@ -326,7 +331,8 @@ class _Check:
         missing, surplus = self._expected - found, found - self._expected
         _expect(
             not missing and not surplus,
-            f"{missing.total()} rows are missing and {surplus.total()} too many",
+            f"{missing.total()} rows are missing and {surplus.total()} too many"
+            + "".join(f"; such as {row}" for row in [*missing, *surplus][:1]),
         )
 
 
@@ -335,10 +341,21 @@ def _expect(condition: object, message: str) -> None:
         raise AssertionError(message)
 
 
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 async def _refused(work: Awaitable[object], because: str) -> None:
     try:
         await work
     except (OutputError, SchemaError):
         return
+    except Exception as err:
+        msg = f"{because}: {type(err).__name__} is raised for an `OutputError`: {err}"
+        raise AssertionError(msg) from err
     msg = f"nothing is refused although {because}"
     raise AssertionError(msg)

@@ -18,6 +18,7 @@ from market_data_pipeline.dag.nodes import NodeContext, SourceNode
 from market_data_pipeline.symbols import SymbolTable
 from market_data_pipeline.testing.clock import ManualClock
 from market_data_pipeline.testing.rows import Rows, rows_of
+from market_data_pipeline.testing.telling import telling
 
 _POSITIONS: Final = 12
 
@@ -41,29 +42,30 @@ def check_source(make: Callable[[], SourceNode]) -> None:
 
 
 async def _check(make: Callable[[], SourceNode]) -> None:
-    whole = _Reading(make())
-    await whole.read(None)
+    with telling("a read from begin to end"):
+        whole = _Reading(make())
+        await whole.read(None)
     stops = [place for place, position in enumerate(whole.positions) if position is not None]
     chosen = stops if len(stops) <= _POSITIONS else stops[:: len(stops) // _POSITIONS]
     for place in {*chosen, *stops[-1:]}:
-        begun = _Reading(make())
-        await begun.read(place)
-        rest = _Reading(make(), begun)
-        await rest.read(None)
-        what = f"opened where it stood after read {place}, "
-        for port in sorted({*whole.rows, *rest.rows}):
-            wanted, found = whole.rows.get(port, []), rest.rows.get(port, [])
-            if wanted != found:
-                same = [a == b for a, b in zip(wanted, found, strict=False)]
-                row = same.index(False) if False in same else len(same)
-                _fail(
-                    f"{what}`{port}` has {len(found)} rows for {len(wanted)}, "
-                    f"row {row} is another: {found[row : row + 1]} for {wanted[row : row + 1]}"
-                )
-        if whole.told != rest.told:
-            _fail(f"{what}it told {rest.told}, else {whole.told}")
-        if whole.account != rest.account:
-            _fail(f"{what}its account is {rest.account}, else {whole.account}")
+        with telling(f"a restart where it stood after read {place}"):
+            begun = _Reading(make())
+            await begun.read(place)
+            rest = _Reading(make(), begun)
+            await rest.read(None)
+            for port in sorted({*whole.rows, *rest.rows}):
+                wanted, found = whole.rows.get(port, []), rest.rows.get(port, [])
+                if wanted != found:
+                    same = [a == b for a, b in zip(wanted, found, strict=False)]
+                    row = same.index(False) if False in same else len(same)
+                    _fail(
+                        f"`{port}` has {len(found)} rows for {len(wanted)}, "
+                        f"row {row} is another: {found[row : row + 1]} for {wanted[row : row + 1]}"
+                    )
+            if whole.told != rest.told:
+                _fail(f"it told {rest.told}, else {whole.told}")
+            if whole.account != rest.account:
+                _fail(f"its account is {rest.account}, else {whole.account}")
 
 
 def _fail(message: str) -> None:
