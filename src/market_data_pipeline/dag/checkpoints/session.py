@@ -236,6 +236,8 @@ class Session:
             self._restore_chain(chain)
         for sink in sinks:
             self._restore_inlet(sink.node.name, sink.inlet)
+        # The operators have them; a second copy would stay for the life of the run.
+        self._states = States()
         failpoint("recovery.restored")
 
     def _restore_chain(self, chain: Chain) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import market_data_pipeline as mdp
+from market_data_pipeline.dag.checkpoints import recovery
 from market_data_pipeline.dag.checkpoints.arrow_files import read_arrow
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.checkpoints.snapshots import read_snapshot
@@ -18,6 +20,7 @@ from market_data_pipeline.dag.checkpoints.store import Store
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.dag.runtime import Run
+from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.records import Schema
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.source.scripted import Pause
@@ -105,6 +108,32 @@ def test_a_row_is_as_late_after_a_restart_as_before(source_kind: str, tmp_path: 
     asyncio.run(Run(dag, checkpoint=kept(tmp_path)).run())
     assert len(late.rows()) == 2
     assert len(bars.rows()) == 3
+
+
+def test_a_state_is_let_go_once_its_operator_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as large as the operator's own, and the file of it would keep its place."""
+    source = gated([row(0), row(1), row(2), row(3)], out_of_order="1s")
+    dag = mdp.Dag("job")
+    ticks = dag.source(source, name="ticks").dedupe(key=["symbol", "ts_event"])
+    ticks.bars("1s").sink(EpochSink(tmp_path / "out.json"), name="store")
+    asyncio.run(during(Run(dag, checkpoint=kept(tmp_path)), lambda: source.let(4)))
+    states: list[weakref.ref[Any]] = []
+
+    def read(batch: pa.RecordBatch) -> Snapshot:
+        snapshot = read_snapshot(batch)
+        states.extend(weakref.ref(array) for array in snapshot.keyed.values())
+        return snapshot
+
+    monkeypatch.setattr(recovery, "read_snapshot", read)
+
+    async def look() -> None:
+        await source.let(1)
+        assert states
+        assert not [state for state in states if state() is not None]
+
+    asyncio.run(during(Run(dag, checkpoint=kept(tmp_path)), look))
 
 
 def test_an_input_that_is_silent_after_a_restart_holds_nothing_up(tmp_path: Path) -> None:
