@@ -40,7 +40,7 @@ from market_data_pipeline.dag.results import RunResult
 from market_data_pipeline.dag.roles import is_sink
 from market_data_pipeline.dag.sink_task import run_sink
 from market_data_pipeline.dag.source_task import run_source
-from market_data_pipeline.errors import CheckpointError, NodeError
+from market_data_pipeline.errors import CheckpointError, LedgerError, NodeError
 from market_data_pipeline.symbols import SymbolTable
 
 _REPORT_EVERY_S: Final = 0.1
@@ -234,12 +234,17 @@ class Run:
             self._ended = self._clock.monotonic()
             if self._session is not None:
                 await self._session.close()
-        await self._parts.close(None)
+        try:
+            await self._parts.close(None)
+            ledger = self.ledger()
+            ledger.check(may_hold=self._goes_on)
+        except (NodeError, LedgerError) as err:
+            self._phase = "failed"
+            self._failure = err if isinstance(err, NodeError) else None
+            raise
         self._phase = "ended"
         self._ended = self._clock.monotonic()
         seconds = self._ended - began
-        ledger = self.ledger()
-        ledger.check(may_hold=self._goes_on)
         complete = self._session is not None and self._session.is_complete
         return RunResult(
             self.dag,

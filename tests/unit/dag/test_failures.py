@@ -207,8 +207,11 @@ def test_a_source_that_does_not_close_after_a_good_run_is_named() -> None:
     """A failure that is nobody's consequence is told, with the node."""
     dag = Dag()
     dag.source(ItemSource([[1]], [], closes=False), name="ticks").collect()
+    started = Run(dag)
     with pytest.raises(NodeError, match="node `ticks` failed: OSError: the socket is stuck"):
-        run(dag)
+        asyncio.run(started.run())
+    assert started.phase == "failed"
+    assert started.nodes()["ticks"].error == "the socket is stuck"
 
 
 def test_a_sink_that_cannot_clean_up_hides_nothing_and_spares_no_other() -> None:
