@@ -4,12 +4,16 @@ from __future__ import annotations
 
 __all__ = ("FolderLock",)
 
+import errno
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from market_data_pipeline.dag.checkpoints.files import FILE_MODE
 from market_data_pipeline.errors import CheckpointsInUseError
+
+_TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
 class FolderLock:
@@ -20,6 +24,7 @@ class FolderLock:
 
     Raises:
         CheckpointsInUseError: If another process has it.
+        OSError: If it cannot be known.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,6 +33,8 @@ class FolderLock:
             _take(self._handle)
         except OSError as err:
             os.close(self._handle)
+            if err.errno not in _TAKEN:
+                raise
             msg = "another run uses these checkpoints; stop it first, or give this one a `path`"
             raise CheckpointsInUseError(msg, path=str(folder)) from err
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 from pathlib import Path
+
+import pytest
 
 from market_data_pipeline.dag.checkpoints.files import write_durably
 from market_data_pipeline.dag.checkpoints.manifest import Manifest
 from market_data_pipeline.dag.checkpoints.store import Line, Store
+from market_data_pipeline.errors import CheckpointError, CheckpointsInUseError
 
 
 def _manifest(line: Line, epoch: int) -> Manifest:
@@ -46,3 +51,28 @@ def test_only_what_belongs_to_checkpoints_is_deleted(tmp_path: Path) -> None:
     assert store.epochs() == [6, 7, 8]
     assert (store.root / "notes" / "of mine").exists()
     store.close()
+
+
+def test_a_folder_that_cannot_be_locked_is_not_called_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no other run to stop; what the file system lacks is told."""
+
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(CheckpointError, match="cannot be kept there: No locks") as caught:
+        Store(tmp_path / "kept").open()
+    assert not isinstance(caught.value, CheckpointsInUseError)
+
+
+def test_a_folder_that_another_run_has_is_called_in_use(tmp_path: Path) -> None:
+    """Whoever comes second is told what to do."""
+    first, second = Store(tmp_path / "kept"), Store(tmp_path / "kept")
+    first.open()
+    with pytest.raises(CheckpointsInUseError, match="stop it first"):
+        second.open()
+    first.close()
+    assert second.open() is None
+    second.close()
