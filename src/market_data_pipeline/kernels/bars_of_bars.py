@@ -7,16 +7,11 @@ __all__ = ("bars_of_bars",)
 import numpy as np
 from numba import int32, int64, types, uint8
 
+from market_data_pipeline.kernels.bar_closing import QUOTES, STATE, close_windows
+from market_data_pipeline.kernels.bar_revising import open_slot, was_taken
 from market_data_pipeline.kernels.bar_slot import CARRIED, carry
 from market_data_pipeline.kernels.compiling import kernel
 from market_data_pipeline.kernels.quote_slot import take_quote_bar
-from market_data_pipeline.kernels.time_bars import (
-    QUOTES,
-    STATE,
-    close_windows,
-    open_slot,
-    was_taken,
-)
 from market_data_pipeline.kernels.trade_slot import take_trade_bar
 from market_data_pipeline.kernels.windows import (
     ALL_TAKEN,

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = (
-    "OF_BARS",
-    "QUOTES",
-    "STATE",
-    "TRADES",
-    "close_windows",
-    "open_slot",
-    "revise_bar",
-    "time_bars",
-    "was_taken",
-)
+__all__ = ("time_bars",)
 
 import numpy as np
-from numba import boolean, int32, int64, types, uint8
+from numba import int32, int64, types, uint8
 
-from market_data_pipeline.kernels.bar_slot import begin_carried, write_carried
-from market_data_pipeline.kernels.compiling import called, inlined, kernel
-from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote, write_quotes
+from market_data_pipeline.kernels.bar_closing import QUOTES, STATE, close_windows
+from market_data_pipeline.kernels.bar_revising import open_slot, was_taken
+from market_data_pipeline.kernels.compiling import called, kernel
+from market_data_pipeline.kernels.quote_slot import begin_quotes, take_quote
 from market_data_pipeline.kernels.seldom import seldom
 from market_data_pipeline.kernels.trade_slot import (
-    COUNT,
     UPDATES_ALL,
-    begin_trades,
     open_trades,
     take_trade,
     take_trade_where,
-    write_trades,
 )
 from market_data_pipeline.kernels.windows import (
     ALL_TAKEN,
-    AS_FINAL,
-    AS_RETRACTION,
     IS_FULL,
     IS_NOT_TAKEN,
     META_BOUND,
@@ -42,210 +28,24 @@ from market_data_pipeline.kernels.windows import (
     META_HIGHEST,
     META_KEYS,
     META_KIND,
-    META_LATENESS,
     META_LIVE,
-    META_MODE,
-    META_OUT,
     META_OVERFLOW,
     META_PICKED,
-    META_RESUME,
     META_TRIGGER,
-    MODE_FINAL,
-    MODE_RETRACT,
-    MODE_UPSERT,
     NEEDS_OUT,
     NEEDS_SESSIONS,
     NEEDS_SLOTS,
     NEEDS_WINDOWS,
-    NEVER,
-    OUT_END,
-    OUT_FLAGS,
-    OUT_KEY,
-    OUT_LATE,
-    OUT_MARK,
-    OUT_MISSING,
-    OUT_REVISION,
-    OUT_START,
     SLOT,
-    SLOT_LATE,
-    SLOT_LINK,
     SLOT_MISSING,
-    TABLE_END,
     TABLE_FIRED,
-    TABLE_FIRST,
-    TABLE_START,
-    drop_window,
-    find_window,
-    free_slot,
-    key_of,
     new_slot,
-    next_event,
-    next_of,
-    set_trigger,
     turn_to_window,
     watermark_of,
 )
 
-TRADES = 0
-QUOTES = 1
-OF_BARS = 2
-"""What rows are, in `META_KIND`: trades or quotes, or bars of them."""
-
 _IN_64 = types.Array(int64, 1, "C", readonly=True)
 _IN_32 = types.Array(int32, 1, "C", readonly=True)
-STATE = (
-    types.Array(int64, 1, "C"),  # meta
-    types.Array(int64, 2, "C"),  # table
-    types.Array(int32, 1, "C"),  # places
-    types.Array(int32, 1, "C"),  # index
-    types.Array(int64, 1, "C"),  # slots
-    types.Array(int64, 2, "C"),  # out
-)
-
-
-@inlined
-def _write_here(slot, row, mark, flags, meta, table, slots, out):
-    at = meta[META_OUT]
-    base = slot * SLOT
-    if meta[META_KIND] & QUOTES:
-        write_quotes(base, at, slots, out)
-    else:
-        write_trades(base, at, meta, slots, out)
-    if meta[META_KIND] & OF_BARS:
-        write_carried(base, at, slots, out)
-    out[OUT_KEY, at] = key_of(slots[base + SLOT_LINK])
-    out[OUT_START, at] = table[row, TABLE_START]
-    out[OUT_END, at] = table[row, TABLE_END]
-    out[OUT_MARK, at] = mark
-    out[OUT_REVISION, at] = slots[base + SLOT_LATE] >> 32
-    out[OUT_LATE, at] = slots[base + SLOT_LATE] & 0xFFFFFFFF
-    out[OUT_MISSING, at] = slots[base + SLOT_MISSING]
-    out[OUT_FLAGS, at] = flags
-    meta[META_OUT] = at + 1
-
-
-@called
-def _write(slot, row, mark, flags, meta, table, slots, out):
-    """Give a bar out as it stands."""
-    _write_here(slot, row, mark, flags, meta, table, slots, out)
-
-
-@inlined
-def _is_empty(slot, meta, slots):
-    """Tell whether every trade of a bar was cancelled."""
-    return meta[META_KIND] == TRADES and slots[slot * SLOT + COUNT] == 0
-
-
-@called
-def _give_first(row, mark, meta, table, slots, out):
-    """Give out the bars of a window that may yet change; False if `out` is full."""
-    if meta[META_MODE] != MODE_FINAL:
-        slot = meta[META_RESUME]
-        if slot < 0:
-            slot = table[row, TABLE_FIRST]
-        while slot >= 0:
-            if meta[META_OUT] == out.shape[1]:
-                meta[META_RESUME] = slot
-                return False
-            if not _is_empty(slot, meta, slots):
-                _write(slot, row, mark, 0, meta, table, slots, out)
-            slot = next_of(slots[slot * SLOT + SLOT_LINK])
-        meta[META_RESUME] = -1
-    table[row, TABLE_FIRED] = 1
-    if meta[META_CURRENT_ROW] == row:
-        meta[META_CURRENT_ROW] = -1
-    return True
-
-
-@called
-def _give_last(row, mark, meta, table, index, slots, out):
-    """Give out the bars of a window for good, and free them; False if `out` is full."""
-    takes_back = meta[META_MODE] == MODE_RETRACT and table[row, TABLE_FIRED]
-    while table[row, TABLE_FIRST] >= 0:
-        if meta[META_OUT] + 1 + takes_back > out.shape[1]:
-            return False
-        slot = table[row, TABLE_FIRST]
-        if not _is_empty(slot, meta, slots):
-            if takes_back:
-                _write(slot, row, mark, AS_RETRACTION, meta, table, slots, out)
-            _write_here(slot, row, mark, AS_FINAL, meta, table, slots, out)
-        elif meta[META_MODE] == MODE_UPSERT and slots[slot * SLOT + SLOT_LATE] >> 32:
-            # It was given out before, so it must be told that nothing is left of it.
-            _write(slot, row, mark, AS_FINAL, meta, table, slots, out)
-        free_slot(row, meta, table, index, slots)
-    return True
-
-
-@kernel(boolean(int64, *STATE))
-def close_windows(watermark, meta, table, places, index, slots, out):
-    """Work off what is due for windows at a watermark.
-
-    Args:
-        watermark: int64 nanoseconds; the largest int64 closes every window for good.
-        meta: See `kernels.windows`, as are `table`, `places`, `index` and `slots`.
-        table: Windows.
-        places: Rows of `table` by window start.
-        index: Slots by window row and key.
-        slots: The pool of slots.
-        out: (OUT, O) int64, filled from column `meta[META_OUT]`.
-
-    Returns:
-        True if done, False if `out` is full.
-    """
-    while True:
-        row, due = next_event(meta, table)
-        if row < 0 or due > watermark:
-            break
-        mark = due - 1
-        if table[row, TABLE_FIRED] or meta[META_LATENESS] == 0 or watermark == NEVER:
-            if not _give_last(row, mark, meta, table, index, slots, out):
-                return False
-            drop_window(row, meta, table, places)
-        elif not _give_first(row, mark, meta, table, slots, out):
-            return False
-    set_trigger(meta, table)
-    return True
-
-
-@inlined
-def open_slot(row, code, watermark, meta, table, index, slots, out):
-    """Return the slot of a key in a window for one more row; negative what is needed.
-
-    If the window has ended, room is made in `out` for what the row changes, and what was
-    given out before is taken back.
-    """
-    slot = np.int64(index[row * meta[META_KEYS] + code])
-    gives = table[row, TABLE_FIRED] != 0
-    given = gives and meta[META_MODE] != MODE_FINAL
-    if given and meta[META_OUT] + 2 > out.shape[1]:
-        return np.int64(-NEEDS_OUT)
-    if slot >= 0:
-        is_empty = _is_empty(slot, meta, slots)
-        if given and meta[META_MODE] == MODE_RETRACT and not is_empty:
-            _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
-        # What was empty before its window ended was never given out.
-        if gives and not (is_empty and slots[slot * SLOT + SLOT_LATE] >> 32 == 0):
-            slots[slot * SLOT + SLOT_LATE] += 1 << 32
-        return slot
-    slot = new_slot(row, code, meta, table, index, slots)
-    if slot < 0:
-        return np.int64(-NEEDS_SLOTS)
-    if meta[META_KIND] & QUOTES:
-        begin_quotes(slot * SLOT, slots)
-    else:
-        begin_trades(slot * SLOT, slots)
-    if meta[META_KIND] & OF_BARS:
-        begin_carried(slot * SLOT, slots)
-    return slot
-
-
-@inlined
-def was_taken(slot, row, watermark, meta, table, slots, out):
-    """Count a row that came after its window had ended, and give the bar out anew."""
-    if table[row, TABLE_FIRED]:
-        slots[slot * SLOT + SLOT_LATE] += 1
-        if meta[META_MODE] != MODE_FINAL:
-            _write(slot, row, watermark, 0, meta, table, slots, out)
 
 
 @called
@@ -266,71 +66,6 @@ def _take_one(
         slots[base + SLOT_MISSING] += missing[i]
     was_taken(slot, row, watermark, meta, table, slots, out)
     return ALL_TAKEN
-
-
-@kernel(boolean(int64, int64, int64, *(_IN_64,) * 5, *STATE))
-def revise_bar(
-    code,
-    start,
-    watermark,
-    times,
-    prices,
-    sizes,
-    missing,
-    updates,
-    meta,
-    table,
-    places,
-    index,
-    slots,
-    out,
-):
-    """Make the bar of a key anew from its trades; give it out if it was given out before.
-
-    Args:
-        code: The key.
-        start: Start of a window.
-        watermark: Where event time stands.
-        times: (k,) int64 event times of its trades, in the order of arrival.
-        prices: (k,) int64 fixed point.
-        sizes: (k,) int64 fixed point.
-        missing: (m,) int64 rows missing before these and others that are no trades any
-            more, or never were, or (0,).
-        updates: (k,) int64 masks of what each counts for, or (0,).
-        meta: See `kernels.windows`, as are `table`, `places`, `index` and `slots`.
-        table: Windows.
-        places: Rows of `table` by window start.
-        index: Slots by window row and key.
-        slots: The pool of slots.
-        out: (OUT, O) int64 with room for two columns.
-
-    Returns:
-        False if the key has no slot in the window, or the window is gone.
-    """
-    row = find_window(start, table, places)
-    if row < 0:
-        return False
-    slot = np.int64(index[row * meta[META_KEYS] + code])
-    if slot < 0:
-        return False
-    base = slot * SLOT
-    was_empty = _is_empty(slot, meta, slots)
-    fired = table[row, TABLE_FIRED] != 0 and not (was_empty and len(times) == 0)
-    given = fired and meta[META_MODE] != MODE_FINAL
-    if given and meta[META_MODE] == MODE_RETRACT and not was_empty:
-        _write(slot, row, watermark, AS_RETRACTION, meta, table, slots, out)
-    if fired:
-        slots[base + SLOT_LATE] += 1 << 32
-    begin_trades(base, slots)
-    slots[base + SLOT_MISSING] = 0
-    for i in range(len(times)):
-        counts = updates[i] if len(updates) else UPDATES_ALL
-        take_trade_where(base, times[i], prices[i], sizes[i], counts, meta, slots)
-    for i in range(len(missing)):
-        slots[base + SLOT_MISSING] += missing[i]
-    if given and (meta[META_MODE] == MODE_UPSERT or not _is_empty(slot, meta, slots)):
-        _write(slot, row, watermark, 0, meta, table, slots, out)
-    return True
 
 
 @kernel(

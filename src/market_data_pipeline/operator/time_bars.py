@@ -21,13 +21,8 @@ from market_data_pipeline.errors import SchemaError, SnapshotError
 from market_data_pipeline.kept_columns import KeptColumns
 from market_data_pipeline.kernels import bar_slot, quote_slot, trade_slot
 from market_data_pipeline.kernels import windows as layout
-from market_data_pipeline.kernels.time_bars import (
-    OF_BARS,
-    QUOTES,
-    TRADES,
-    close_windows,
-    time_bars,
-)
+from market_data_pipeline.kernels.bar_closing import OF_BARS, QUOTES, TRADES, close_windows
+from market_data_pipeline.kernels.time_bars import time_bars
 from market_data_pipeline.operator.bar_checks import refuse_overflow, refuse_undefined
 from market_data_pipeline.operator.bar_schema import Fill, Revisions, bar_schema, is_bars
 from market_data_pipeline.operator.feed_log import FeedLog

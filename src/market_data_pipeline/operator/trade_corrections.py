@@ -15,7 +15,7 @@ from market_data_pipeline.batch import TIME_MAX, Batch, Progress
 from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.window_grid import WindowGrid
 from market_data_pipeline.dag.windowing import NONE, TumblingWindows
-from market_data_pipeline.kernels.time_bars import revise_bar
+from market_data_pipeline.kernels.bar_revising import revise_bar
 from market_data_pipeline.operator.given_bars import GivenBars
 from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog, action_codes
 
