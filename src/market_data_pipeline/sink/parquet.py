@@ -22,7 +22,13 @@ from market_data_pipeline.errors import ConfigError, OutputError, OutputExistsEr
 from market_data_pipeline.records import Schema
 from market_data_pipeline.sink.arrow_rows import Prices
 from market_data_pipeline.sink.epoch_writer import EpochedWriter
-from market_data_pipeline.sink.parquet_epochs import LOG, STAGED, ParquetEpochs, committed_files
+from market_data_pipeline.sink.parquet_epochs import (
+    EMPTY,
+    LOG,
+    STAGED,
+    ParquetEpochs,
+    committed_files,
+)
 from market_data_pipeline.sink.parquet_parts import (
     Layout,
     PartFiles,
@@ -165,6 +171,8 @@ class ParquetSink:
         files = committed_files(folder)
         if files is None:
             files = sorted(folder.rglob("*.parquet"))
+        if not files and (folder / EMPTY).exists():
+            files = [folder / EMPTY]
         if not files:
             return pa.table({}) if folder.is_dir() else pq.read_table(str(folder))
         inside = partition_schema(files[0])

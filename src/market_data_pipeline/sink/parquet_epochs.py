@@ -3,13 +3,14 @@
 | in the folder | what it is |
 |---|---|
 | `part-LINEAGE-EPOCH-NUMBER.parquet` | rows of an epoch, in its partition |
+| `part-empty.parquet` | no rows, but their columns, where no run has brought any rows |
 | `_log/EPOCH-LINEAGE.json` | which files the epoch has brought: its mark |
 | `_staged/` | files of epochs that are not committed, under names that nobody reads |
 """
 
 from __future__ import annotations
 
-__all__ = ("LOG", "STAGED", "ParquetEpochs", "committed_files")
+__all__ = ("EMPTY", "LOG", "STAGED", "ParquetEpochs", "committed_files")
 
 import json
 import secrets
@@ -29,6 +30,7 @@ from market_data_pipeline.sink.publish import reporting, sync
 
 LOG: Final = "_log"
 STAGED: Final = "_staged"
+EMPTY: Final = "part-empty.parquet"
 
 _LIST: Final = "parts.json"
 
@@ -119,7 +121,7 @@ class ParquetEpochs:
 
     def _visible(self) -> list[Path]:
         inside = self._folder.rglob("*.parquet")
-        return [path for path in inside if path.is_file()]
+        return [path for path in inside if path.is_file() and path.name != EMPTY]
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Take rows.
@@ -235,6 +237,7 @@ class ParquetEpochs:
             )
             if replaces:
                 self._delete_others({part["path"] for part in files})
+            (self._folder / EMPTY).unlink(missing_ok=True)
 
     def _show(self, parts: Sequence[dict[str, Any]]) -> None:
         touched: set[Path] = set()
@@ -261,9 +264,25 @@ class ParquetEpochs:
         return self._ledger.mark()
 
     def finish(self) -> None:
-        """Take away the folder of what is staged, which is empty."""
+        """Take away the folder of what is staged, which is empty.
+
+        Raises:
+            OutputError: If there are no rows to show, and their columns cannot be shown.
+        """
+        with reporting(self._place), self._ledger.locked():
+            # Readers take a file in the root of a folder with partitions for a mistake.
+            if self._schema is not None and not (self._layout.partition or self._visible()):
+                self._show_columns(self._schema)
         with suppress(OSError):
             (self._folder / STAGED).rmdir()
+
+    def _show_columns(self, schema: Schema) -> None:
+        staged = self._folder / STAGED / f"{secrets.token_hex(8)}-empty.tmp"
+        files = PartFiles(schema, self._layout, lambda _, __: staged)
+        files.close(at_least_one=True)
+        sync(staged)
+        staged.replace(self._folder / EMPTY)
+        sync(self._folder)
 
     def discard(self) -> None:
         """Delete what is not staged."""
