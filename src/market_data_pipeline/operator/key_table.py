@@ -123,11 +123,19 @@ class KeyTable:
 
     def load(self, first: Int64s, second: Int64s, expires: Int64s) -> None:
         """Take over keys that are all different, in the place of those that are there."""
+        # In the layout that they will stay in: to change it is to put most keys in twice.
+        groups = self._groups_of(first, second)
+        few = groups < _TELLING_GROUPS
+        grouped = not self._spread and (few or len(first) >= _KEYS_TO_STAY * groups)
+        self._bits = _NEIGHBOURS if grouped else 0
+        self._replace(first, second, expires, groups if grouped else len(first))
+
+    def _replace(self, first: Int64s, second: Int64s, expires: Int64s, groups: int) -> None:
+        """Put in keys that need about so many groups, in the place of those that are there."""
         watermark = self._counts[2]
         self._counts[0], self._counts[2] = 0, TIME_MIN
-        # All room at once, in the layout that they will stay in: to grow on the way, or to
-        # change the layout, is to put most keys in twice.
-        self._make_room(0, self._choose_layout(first, second))
+        # All room at once: to grow on the way, too, is to put most keys in twice.
+        self._make_room(0, groups)
         # A key that was never seen is put in with its time plus `ttl`.
         never = np.full(_KEYS_AT_ONCE, TIME_MIN)
         keep = np.empty(_KEYS_AT_ONCE, np.bool_)
@@ -137,6 +145,8 @@ class KeyTable:
             times = expires[part]
             marks = (never[: len(times)], TIME_MIN, 0)
             self.mark((first[part], second[part]), times, marks, 0, keep)
+        if self._counts[0] == len(self.groups):
+            self._clear()
         self._loading = False
         self._counts[2] = watermark
 
@@ -149,8 +159,10 @@ class KeyTable:
         looks = not fits or self._cleared % _LOOK_EVERY == 0
         looks &= not self._loading
         if looks and used >= _TELLING_GROUPS and self._neighbours_pay() != (self._bits > 0):
-            duplicates, keys = counts[1], self.keys()
-            self.load(*keys)
+            duplicates, (first, second, expires) = counts[1], self.keys()
+            self._bits = 0 if self._bits else _NEIGHBOURS
+            groups = self._groups_of(first, second) if self._bits else len(first)
+            self._replace(first, second, expires, groups)
             counts[1] = duplicates
             return
         if fits:
@@ -184,15 +196,10 @@ class KeyTable:
         chosen = _one_in_sixteen(groups[:, 0], groups[:, 1])
         return len(chosen) >= _KEYS_TO_GROUP * len(np.unique(chosen))
 
-    def _choose_layout(self, first: Int64s, second: Int64s) -> int:
-        """Let keys share groups if that pays; return about how many groups they need."""
-        if self._spread or not len(first):
-            return len(first)
+    def _groups_of(self, first: Int64s, second: Int64s) -> int:
+        """Return about how many groups of neighbours keys are of."""
         chosen = [_one_in_sixteen(first[part], second[part]) for part in _parts(len(first))]
-        groups = 16 * len(np.unique(np.concatenate(chosen)))
-        pays = groups < _TELLING_GROUPS or len(first) >= _KEYS_TO_STAY * groups
-        self._bits = _NEIGHBOURS if pays else 0
-        return groups if pays else len(first)
+        return 16 * len(np.unique(np.concatenate(chosen))) if chosen else 0
 
 
 def _parts(count: int) -> Iterator[slice]:
