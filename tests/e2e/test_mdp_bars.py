@@ -158,6 +158,15 @@ def test_files_without_symbols_need_one(mdp: Mdp, tmp_path: Path) -> None:
     assert (row["symbol"], row["ts_open"]) == ("ES", "2024-05-06T13:30:00.000000000Z")
 
 
+@pytest.mark.usefixtures("ticks")
+@pytest.mark.parametrize("asked", ["--symbol EURUSD", "--from 2030-01-01"])
+def test_no_bar_of_what_was_asked_for_is_told(mdp: Mdp, asked: str) -> None:
+    """A misspelt symbol or year is no success without a word."""
+    shown = mdp(f"bars ticks.csv --every 1s -o bars.csv {asked}")
+    assert shown.code == 0
+    assert "of no symbol or time that was asked for: 5 rows; `mdp inspect`" in shown.out
+
+
 def test_several_files_are_merged_by_event_time(mdp: Mdp, tmp_path: Path) -> None:
     """Patterns and compressed files too."""
     lines = TICKS.splitlines(keepends=True)

@@ -187,6 +187,12 @@ def _report(result: RunResult, done: dict[str, Any], dag: Dag) -> str:
         f"{done['output']}: {format_rows(done['rows_out'], 'bar')} of {done['every']} from {rate}"
     )
     lines = [bars, "", format_ledger(result.ledger)]
+    left_out = result.ledger["input"].reasons.get("filtered", 0)
+    if left_out and not done["rows_out"]:
+        lines.append(
+            f"of no symbol or time that was asked for: {format_rows(left_out)}; `mdp inspect` "
+            "says which there are"
+        )
     if done["late"] and "late" not in dag.nodes:
         lines.append(
             f"late, in no bar: {format_rows(done['late'])}; raise --out-of-order, "

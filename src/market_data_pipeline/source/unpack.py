@@ -19,6 +19,9 @@ from market_data_pipeline.source.chunks import checked_file
 _BUFFER_BYTES: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
+# Parallel packers begin with a frame that is skipped (RFC 8878, 3.1.2).
+_ZSTD_SKIPPED: Final = b"\x2a\x4d\x18"
+_SKIPPABLE: Final = frozenset(bytes([byte]) for byte in range(0x50, 0x60))
 _ZIP: Final = b"PK\x03\x04"
 _EMPTY_ZIP: Final = b"PK\x05\x06"
 
@@ -88,7 +91,7 @@ def open_blocks(path: Path) -> list[Blocks]:
     if magic.startswith(_GZIP):
         stream = gzip.GzipFile(fileobj=raw)
         return [Blocks(place, raw, io.BufferedReader(stream, _BUFFER_BYTES), size)]
-    if magic == _ZSTD:
+    if magic == _ZSTD or (magic[:1] in _SKIPPABLE and magic[1:] == _ZSTD_SKIPPED):
         return [Blocks(place, raw, pa.CompressedInputStream(raw, "zstd"), size)]
     if magic in {_ZIP, _EMPTY_ZIP}:
         return _members(path, raw)

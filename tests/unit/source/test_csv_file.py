@@ -322,6 +322,15 @@ def test_file_cut_short_is_told_after_its_rows(tmp_path: Path, kind: str) -> Non
     assert str(caught.value).startswith(str(path))
 
 
+def test_packed_file_may_begin_with_a_frame_that_is_skipped(tmp_path: Path) -> None:
+    """As parallel packers of zstd write them."""
+    packed = pa.compress((HEADER + "2024-01-02,X,1,1\n").encode(), "zstd", asbytes=True)
+    path = tmp_path / "ticks"
+    path.write_bytes(b"\x5d\x2a\x4d\x18\x04\x00\x00\x00 abc" + packed)
+    batch, rejected, _ = _read(path)
+    assert (len(batch), rejected) == (1, [])
+
+
 @pytest.mark.parametrize("content", [HEADER, HEADER.rstrip(), "\n\r\n" + HEADER.rstrip()])
 def test_header_alone_is_no_rows(tmp_path: Path, content: str) -> None:
     """A file that holds only a header is read as zero rows, its line end there or not."""
