@@ -250,7 +250,7 @@ class Run:
             self.dag,
             ledger,
             seconds,
-            self.interrupted,
+            self.interrupted and not self._came_to_end,
             self.edges(),
             checkpoints=self.checkpoints(),
             was_complete=complete,
@@ -260,6 +260,13 @@ class Run:
     def _goes_on(self) -> bool:
         """True if what is held is in a checkpoint that the next run goes on from."""
         return self.interrupted and self._session is not None
+
+    @property
+    def _came_to_end(self) -> bool:
+        """True if a stop came too late to cut anything short."""
+        if self._session is None:
+            return all(source.ended for source in self._parts.sources)
+        return self._session.coordinator.came_to_end
 
     async def _begin(self, columns: Mapping[str, frozenset[str] | None]) -> None:
         """Open all nodes; with checkpoints, put them where they stood."""

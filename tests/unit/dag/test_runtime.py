@@ -5,12 +5,14 @@ import itertools
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from market_data_pipeline.batch import Batch
+from market_data_pipeline.dag.checkpoints.settings import Checkpoint
 from market_data_pipeline.dag.edges import Pressure
 from market_data_pipeline.dag.graph import Edge
 from market_data_pipeline.dag.runtime import Run, run_dag
@@ -18,7 +20,10 @@ from market_data_pipeline.errors import GraphError, NodeError
 from market_data_pipeline.flow import Dag
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.running import run
+from market_data_pipeline.sink.epoch_writer import EpochedWriter
 from market_data_pipeline.sink.memory import MemorySink
+from market_data_pipeline.sink.sqlite import SqliteSink
+from market_data_pipeline.sink.writer import ThreadedWriter
 from market_data_pipeline.source.memory import MemorySource
 from market_data_pipeline.symbols import SymbolTable
 from support.nodes import RecordingSink, ScriptedSource, trades
@@ -120,6 +125,28 @@ def test_stopping_drains_what_was_read() -> None:
     assert result.ledger.balanced
     assert [code for codes in log[:-2] for code in codes] == [0, 0]
     assert log[-2:] == ["published", "source closed"]
+
+
+@pytest.mark.parametrize("has_checkpoints", [False, True])
+def test_a_stop_after_the_end_of_input_interrupts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_checkpoints: bool
+) -> None:
+    """Only the sink was still at work, so the output is whole and the job is over."""
+    checkpoint = Checkpoint(str(tmp_path / "kept"), interval=None) if has_checkpoints else None
+    dag = Dag("job", checkpoint=checkpoint)
+    dag.source(MemorySource([trades([1, 5], SymbolTable())]), name="ticks").sink(
+        SqliteSink(tmp_path / "out.sqlite"), name="store"
+    )
+    running = Run(dag)
+    finish = EpochedWriter.finish if has_checkpoints else ThreadedWriter.finish
+
+    async def stopped(writer: Any) -> None:
+        running.stop()
+        await finish(writer)
+
+    monkeypatch.setattr(EpochedWriter, "finish", stopped)
+    monkeypatch.setattr(ThreadedWriter, "finish", stopped)
+    assert not asyncio.run(running.run()).interrupted
 
 
 def test_an_interrupted_run_covers_what_its_sources_were_read_to() -> None:

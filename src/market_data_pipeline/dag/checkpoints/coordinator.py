@@ -172,6 +172,11 @@ class Coordinator:
         self._asked.set()
         return int(await future)
 
+    @property
+    def came_to_end(self) -> bool:
+        """True if the last checkpoint is that of the end of all input."""
+        return self._last is not None and self._last[0].complete
+
     def stop(self) -> None:
         """Take one more checkpoint, and end."""
         self._is_stopping = True
