@@ -134,6 +134,7 @@ class _JournalReader:
         self._recorded: Iterator[tuple[int, bytes]] | None = log.read(first)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._pending: Future[Step | None] | None = None
+        self._reading: asyncio.Task[Sequence[Item] | None] | None = None
         position = context.position or {}
         self._watermark = int(position.get("watermark", TIME_MIN))
         self._highest = int(position.get("highest", TIME_MIN))
@@ -158,7 +159,7 @@ class _JournalReader:
         if self._pending is not None:
             step = await self._done(None)
         else:
-            given = await self._reader.read()
+            given = await self._heard()
             if given is None:
                 return None
             fresh = self._stepped(given)
@@ -167,6 +168,19 @@ class _JournalReader:
             step = await self._done(lambda: self._written(fresh))
         assert step is not None  # noqa: S101 - what is written comes back
         return self._counted(step)
+
+    async def _heard(self) -> Sequence[Item] | None:
+        """Return what the other source gives next.
+
+        A read that is cancelled for a barrier leaves this to the next one, too: of a source
+        that streams a cancelled read is the end, and it cannot be opened again.
+        """
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(_read(self._reader))
+        if not self._reading.done():
+            await asyncio.wait([self._reading])
+        heard, self._reading = self._reading, None
+        return heard.result()
 
     async def _done(self, work: Callable[[], Step | None] | None) -> Step | None:
         """Return what the journal's thread makes of some work.
@@ -201,6 +215,11 @@ class _JournalReader:
     async def close(self) -> None:
         """Close the other source and the journal."""
         try:
+            if self._reading is not None:
+                self._reading.cancel()
+                await asyncio.wait([self._reading])
+                if not self._reading.cancelled():
+                    self._reading.exception()  # nobody waits for it any more
             await self._reader.close()
         finally:
             await asyncio.to_thread(self._thread.shutdown)
@@ -261,3 +280,7 @@ class _JournalReader:
             elif isinstance(item, Watermark):
                 self._watermark = max(self._watermark, item.time)
         return step.items
+
+
+async def _read(reader: SourceReader) -> Sequence[Item] | None:
+    return await reader.read()

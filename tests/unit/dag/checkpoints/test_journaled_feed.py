@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
+
+import pytest
 
 import market_data_pipeline as mdp
 from market_data_pipeline.dag.checkpoints.settings import Checkpoint
@@ -13,7 +18,10 @@ from market_data_pipeline.dag.nodes import NodeContext, SourceReader
 from market_data_pipeline.dag.runtime import Run
 from market_data_pipeline.records import Schema
 from market_data_pipeline.segment_log import LogReader
+from market_data_pipeline.source.failover import FailoverSource
+from market_data_pipeline.source.streamed import StreamedSource
 from market_data_pipeline.testing import Pause, ScriptedSource
+from market_data_pipeline.types import Quote
 from support.epoch_sink import EpochSink
 from support.manual_clock import ManualClock
 from support.waiting import until
@@ -95,6 +103,45 @@ def test_rows_after_the_last_checkpoint_come_from_the_journal(tmp_path: Path) ->
     result = mdp.run(dag, checkpoint=_checkpoint(tmp_path))
     assert _seconds(sink) == [1, 2, 3, 4, 9, 10]
     assert result.ledger["feed"].rows_in == 6
+
+
+class _Stream:
+    """A feed that is one asynchronous generator: it is over once it was cancelled."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+
+    async def stream(self) -> AsyncGenerator[Quote, None]:
+        for second in (1, 2, 3, 4):
+            if second == 3:
+                await self.go_on.wait()
+            yield Quote("A", datetime.fromtimestamp(second, UTC), Decimal(1), Decimal(1))
+
+
+@pytest.mark.parametrize("kind", ["streamed", "failover"])
+def test_a_checkpoint_does_not_end_a_feed_that_streams(kind: str, tmp_path: Path) -> None:
+    """The read that a barrier breaks off is the feed's only one, and more rows come of it."""
+
+    async def take_one() -> tuple[list[int], bool]:
+        clock, feed = _HeldClock(), _Stream()
+        _said[:] = [_row(1), _row(2), Pause(1.0), _row(3), _row(4)]
+        streamed = StreamedSource(feed, as_ticks=True)
+        live: Any = streamed if kind == "streamed" else FailoverSource((_Live(),))
+        dag, sink = mdp.Dag("live"), EpochSink(tmp_path / "out.json")
+        journal = mdp.JournalSource(live, tmp_path / "journal")
+        dag.source(journal, name="feed").sink(sink, name="store")
+        run = Run(dag, clock=clock, checkpoint=_checkpoint(tmp_path))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run.run())
+            await until(lambda: run.phase == "running" and run.ledger()["feed"].rows_in == 2)
+            await run.checkpoint()
+            was_over = task.done()
+            clock.go_on.set()
+            feed.go_on.set()
+            await task
+        return _seconds(sink), was_over
+
+    assert asyncio.run(take_one()) == ([1, 2, 3, 4], False)
 
 
 def test_the_journal_keeps_what_the_oldest_checkpoint_needs(tmp_path: Path) -> None:
