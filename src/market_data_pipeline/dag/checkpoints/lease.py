@@ -105,17 +105,19 @@ class Lease:
 
     def _begin(self, *, is_vacant: bool) -> str | None:
         at = self._clock.monotonic()
+        # Before it can be seen, or another run of this process would take it for one that is over.
+        _HELD.add(self._own.token)
         try:
             if is_vacant:
                 self._objects.create(_NAME, self._own.encode())
             else:
                 self._objects.write(_NAME, self._own.encode())
         except FileExistsError:
+            _HELD.discard(self._own.token)
             return "another run that has just begun"
         # Of several that come at once the last one stays.
         self._look()
         self._is_ours, self._renewed_at = True, at
-        _HELD.add(self._own.token)
         return None
 
     def keep(self) -> None:

@@ -144,6 +144,19 @@ def test_of_two_that_come_at_once_one_has_it(clock: ManualClock) -> None:
     first.check()
 
 
+def test_one_that_is_being_taken_is_not_taken_for_one_that_is_over(clock: ManualClock) -> None:
+    """Another run of this process that comes in between leaves it to who came first."""
+    second, told = _lease(clock), []
+
+    class Watched(Objects):
+        def create(self, name: str, data: bytes) -> None:
+            super().create(name, data)
+            told.append(second.claim())
+
+    assert Lease(Watched(_URL), clock, _URL).claim() is None
+    assert told == [f"process {os.getpid()} on `{this_process().host}`"]
+
+
 def test_a_lease_that_was_deleted_is_had_by_who_comes_first(clock: ManualClock) -> None:
     """Deleting it by hand lets another in, and locks the first out only then."""
     first, second = _lease(clock), _lease(clock)
