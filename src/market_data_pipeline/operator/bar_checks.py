@@ -13,13 +13,14 @@ from market_data_pipeline.errors import ArithmeticOverflowError, RecordError
 from market_data_pipeline.records import UNDEFINED
 
 
-def refuse_undefined(batch: Batch, names: tuple[str, str], node: str) -> None:
+def refuse_undefined(batch: Batch, names: tuple[str, str], node: str, *, first: int = 0) -> None:
     """Refuse a price that is undefined, or a size that is undefined or negative.
 
     Args:
         batch: The rows.
         names: The columns of price and size.
         node: The node they were given to.
+        first: Which row of their batch the first one is.
 
     Raises:
         RecordError: If there is one; says where.
@@ -37,8 +38,8 @@ def refuse_undefined(batch: Batch, names: tuple[str, str], node: str) -> None:
     symbol = batch.symbols.name(int(batch["symbol"][row]))
     time = np.datetime64(int(batch.times[row]), "ns")
     msg = (
-        f"`{name}` of row {row} of the batch ({symbol}, {time}Z) is {word}; `{node}` makes no "
-        f"bars of that, leave such rows out before it"
+        f"`{name}` of row {first + row} of the batch ({symbol}, {time}Z) is {word}; `{node}` "
+        f"makes no bars of that, leave such rows out before it"
     )
     raise RecordError(msg, reason=word)
 

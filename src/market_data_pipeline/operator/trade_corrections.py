@@ -16,6 +16,7 @@ from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.dag.window_grid import WindowGrid
 from market_data_pipeline.dag.windowing import NONE, TumblingWindows
 from market_data_pipeline.kernels.bar_revising import revise_bar
+from market_data_pipeline.operator.bar_checks import refuse_undefined
 from market_data_pipeline.operator.given_bars import GivenBars
 from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog, action_codes
 
@@ -62,7 +63,7 @@ class Corrections:
                 outputs += self._take_and_log(batch.slice(begin, at), windows, take)
             row = batch.slice(at, at + 1)
             outputs += self._advance(row, advance)
-            outputs += self._apply(row, windows, cancels=bool(actions[at] == CANCEL))
+            outputs += self._apply(row, windows, at, cancels=bool(actions[at] == CANCEL))
             begin = at + 1
         if begin < len(batch):
             outputs += self._take_and_log(batch.slice(begin, len(batch)), windows, take)
@@ -90,9 +91,9 @@ class Corrections:
         return advance(mark)
 
     def _apply(
-        self, row: Batch, windows: TumblingWindows, *, cancels: bool
+        self, row: Batch, windows: TumblingWindows, at: int, *, cancels: bool
     ) -> list[tuple[str, Batch]]:
-        """Cancel or replace one trade."""
+        """Cancel or replace one trade, as row `at` of its batch says."""
         account = self._context.account
         code = int(row.columns["symbol"][0])
         trade_id = row.columns["trade_id"][0]
@@ -109,6 +110,7 @@ class Corrections:
             account.held -= 1
             account.add("cancelled", 1)
         else:
+            refuse_undefined(row, ("price", "size"), self._context.node, first=at)
             self.log.replace(found, int(row.columns["price"][0]), int(row.columns["size"][0]))
         account.add("correction", 1)
         return [*outputs, *self._remade(code, start, windows)]

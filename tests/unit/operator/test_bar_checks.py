@@ -83,3 +83,30 @@ def test_the_largest_price_and_volume_are_taken() -> None:
     [(_, bars)] = [*operator.process(batch), *operator.finish()]
     assert bars["high"].tolist() == [most, -most - 1]
     assert bars["volume"].tolist() == [most, most]
+
+
+@pytest.mark.parametrize(
+    ("price", "size", "said"),
+    [
+        (UNDEFINED, 5, "`price` of row 2 .* is undefined"),
+        (UNDEFINED, 0, "`price` of row 2 .* is undefined"),
+        (3, UNDEFINED, "`size` of row 2 .* is undefined"),
+        (3, -10, "`size` of row 2 .* is negative"),
+    ],
+)
+def test_a_correction_to_no_number_is_refused_as_such(price: int, size: int, said: str) -> None:
+    """It is told where it is, not what became of the bar's sums."""
+    fields = ["ts_event", "symbol", "price", "size", "trade_id"]
+    schema = TRADE.only(fields).having(Field("action", Kind.CHAR))
+    symbols = SymbolTable(["A"])
+    columns: dict[str, Any] = {
+        "ts_event": np.arange(3, dtype=np.int64),
+        "symbol": np.zeros(3, np.int32),
+        "price": np.array([10, 20, price], np.int64),
+        "size": np.array([1, 1, size], np.int64),
+        "trade_id": np.array([1, 2, 2], np.int64),
+        "action": np.frombuffer(b"NNR", np.uint8),
+    }
+    operator = Bars("1s").build(NodeContext("bars", symbols))
+    with pytest.raises(RecordError, match=said):
+        operator.process(Batch(schema, columns, symbols, Progress(TIME_MIN, 0, 0)))
