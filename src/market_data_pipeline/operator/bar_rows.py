@@ -13,13 +13,9 @@ from market_data_pipeline.batch import Batch, Column
 from market_data_pipeline.dag.metrics import Account
 from market_data_pipeline.errors import ArithmeticOverflowError, SchemaError, nearest
 from market_data_pipeline.operator.bar_spec import BarKind, BarSpec, Price
-from market_data_pipeline.operator.trade_log import (
-    CANCEL,
-    REPLACE,
-    action_codes,
-    check_action,
-)
+from market_data_pipeline.operator.trade_log import check_action
 from market_data_pipeline.records import DEFAULT_SCALE, UNDEFINED, Field, Kind, Schema
+from market_data_pipeline.trade_actions import CANCEL, REPLACE, action_codes
 
 MEASURES_SIZE: Final = frozenset({
     BarKind.VOLUME,
@@ -121,6 +117,13 @@ class BarRows:
             return _NONE
         actions = action_codes(batch.columns["action"])
         return np.flatnonzero((actions == CANCEL) | (actions == REPLACE))
+
+    def cancels(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Return which rows cancel a trade; they need no price."""
+        if not self._has_actions:
+            return np.zeros(len(batch), np.bool_)
+        cancels: npt.NDArray[np.bool_] = action_codes(batch.columns["action"]) == CANCEL
+        return cancels
 
     def pick(self, batch: Batch) -> Batch:
         """Return the columns of `schema`.

@@ -70,7 +70,7 @@ class PickedBars:
             columns[_renamed(name, chosen.schema)] = column
         given = Batch(self._schema, columns, batch.symbols, batch.progress)
         given = given.with_progress(chosen.progress) if chosen.progress is not None else given
-        known = picked["price"] != UNDEFINED
+        known = (picked["price"] != UNDEFINED) | rows.cancels(chosen)
         count = int(np.count_nonzero(known))
         account.add("undefined", len(chosen) - count)
         given = keep_rows(given, known, count)

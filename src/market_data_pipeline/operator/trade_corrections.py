@@ -18,7 +18,8 @@ from market_data_pipeline.dag.windowing import NONE, TumblingWindows
 from market_data_pipeline.kernels.bar_revising import revise_bar
 from market_data_pipeline.operator.bar_checks import refuse_undefined
 from market_data_pipeline.operator.given_bars import GivenBars
-from market_data_pipeline.operator.trade_log import CANCEL, REPLACE, TradeLog, action_codes
+from market_data_pipeline.operator.trade_log import TradeLog
+from market_data_pipeline.trade_actions import CANCEL, REPLACE, action_codes
 
 TakenTrades: TypeAlias = tuple[Sequence[tuple[str, Batch]], npt.NDArray[np.int64]]
 """What taking trades gives out, and the rows not taken, as `TumblingWindows.take` says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("CANCEL", "REPLACE", "Found", "TradeLog", "action_codes", "check_action")
+__all__ = ("Found", "TradeLog", "check_action")
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from market_data_pipeline.batch import Batch, Column
+from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.errors import SchemaError
 from market_data_pipeline.records import Kind, Schema
@@ -20,9 +20,6 @@ from market_data_pipeline.symbols import SymbolTable
 
 Int64s = npt.NDArray[np.int64]
 TradeId = int | str
-
-CANCEL: Final = ord("C")
-REPLACE: Final = ord("R")
 
 _NUMBERS: Final = ("time", "price", "size", "missing", "updates")
 _SAVED: Final = ("trade_id", "alive", *_NUMBERS)
@@ -40,17 +37,6 @@ def check_action(schema: Schema) -> None:
     if field.kind is not Kind.CHAR and field.arrow != pa.string():
         msg = f"`action` must be a letter, `N`, `C` or `R`, as a character or text, was {field}"
         raise SchemaError(msg)
-
-
-def action_codes(column: Column) -> npt.NDArray[np.uint8]:
-    """Return actions as letters, (n,) uint8; 0 for text that is not one letter, and null."""
-    if isinstance(column, np.ndarray):
-        return column
-    words = column.fill_null("").dictionary_encode()
-    letters = [ord(w) if len(w) == 1 and w.isascii() else 0 for w in words.dictionary.to_pylist()]
-    places = np.frombuffer(words.indices.buffers()[1], np.int32)
-    start = words.indices.offset
-    return np.array([*letters, 0], np.uint8)[places[start : start + len(column)]]
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@ from market_data_pipeline.source.reader import ReadOptions, Rejects
 from market_data_pipeline.source.times import to_times
 from market_data_pipeline.source.zones import LocalTimes
 from market_data_pipeline.symbols import SymbolTable
+from market_data_pipeline.trade_actions import CANCEL, action_codes
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,6 +58,7 @@ _WHAT: Final = {
     Kind.BOOL: "truth value",
     Kind.FLOAT: "number",
 }
+_NOT_OF_CANCELS: Final = frozenset({"price", "size"})
 _SIZES: Final = frozenset({"size", "bid_size", "ask_size"})
 _SIZES_OF_BARS: Final = frozenset({"volume", "count"})
 _OPTIONAL: Final = frozenset({
@@ -70,7 +72,8 @@ class Converter:
 
     A price or size that is not exactly a decimal of nine places, a time or symbol that
     is missing, a negative size and the like cost the row, never the file. A side of a
-    quote may be empty. Whether a row is taken depends on the columns that are read.
+    quote may be empty, and so may price and size of a row that cancels a trade. Whether a
+    row is taken depends on the columns that are read.
 
     Attributes:
         plan: Which column is which.
@@ -113,6 +116,8 @@ class Converter:
             if status is not None:
                 defects.append((field, status))
         _empty_sides(made)
+        if defects and "action" in made and "trade_id" in made:
+            defects = _without_cancels(made, defects)
         self.numbers = rows
         batch = Batch(self.plan.schema, made, self._symbols)
         return self._without(batch, defects, columns, rows) if defects else batch
@@ -197,6 +202,23 @@ def _refuse_negative(values: BatchColumn, status: Bytes | None) -> Bytes | None:
     status = np.zeros(len(values), np.uint8) if status is None else status
     status[negative & (status == st.OK)] = st.NEGATIVE
     return status
+
+
+def _without_cancels(
+    made: dict[str, BatchColumn], defects: list[tuple[Field, Bytes]]
+) -> list[tuple[Field, Bytes]]:
+    """Let rows pass that cancel a trade: they name it, and need no price or size."""
+    cancels = action_codes(made["action"]) == CANCEL
+    left = []
+    for field, found in defects:
+        status = found
+        if field.name in _NOT_OF_CANCELS:
+            empty = cancels & (status == st.EMPTY)
+            made[field.name] = np.where(empty, UNDEFINED, made[field.name])
+            status = np.where(empty, st.OK, status).astype(status.dtype)
+        if status.any():
+            left.append((field, status))
+    return left
 
 
 def _empty_sides(made: dict[str, BatchColumn]) -> None:

@@ -67,6 +67,35 @@ def test_a_table_without_symbols_needs_one_said() -> None:
     assert run(dag).to_arrow("store")["symbol"].to_pylist() == ["B"] * 3
 
 
+def test_a_row_that_cancels_a_trade_needs_no_price() -> None:
+    """It names the trade; one that corrects it, or stands without identifiers, does need one."""
+    table = pa.table(
+        {
+            "ts_event": pa.array([1, 2, 3, 4], pa.timestamp("ns", "UTC")),
+            "symbol": ["A"] * 4,
+            "price": pa.array([5.0, 9.0, None, None]),
+            "size": pa.array([1.0, 1.0, None, 2.0]),
+            "trade_id": [1, 2, 2, 1],
+            "action": ["N", "N", "C", "R"],
+        }
+    )
+    dag = Dag("cancelled")
+    source = dag.source(MemorySource(table))
+    for name, settings in (("plain", {}), ("picked", {"price": "last"})):
+        source.bars("10ns", revisions="final", **settings).collect(name=name)
+    source.rejected.collect(name="rejected")
+    result = run(dag)
+    for name in ("plain", "picked"):
+        assert result.to_arrow(name).select(["high", "count"]).to_pylist() == [
+            {"high": 5.0, "count": 1}
+        ]
+    assert result.ledger["bars"].reasons["cancelled"] == 1
+    assert result.to_arrow("rejected").column("detail").to_pylist() == ["`price` is empty"]
+    dag = Dag("nameless")
+    dag.source(MemorySource(table.drop_columns(["trade_id"]))).collect(name="rows")
+    assert run(dag).ledger["memory"].reasons["rejected"] == 2
+
+
 def test_what_is_no_rows_is_refused() -> None:
     """The message says what is taken."""
     with pytest.raises(ConfigError, match="must be a data frame, an Arrow table or a list"):
