@@ -158,6 +158,17 @@ def test_files_without_symbols_need_one(mdp: Mdp, tmp_path: Path) -> None:
     assert (row["symbol"], row["ts_open"]) == ("ES", "2024-05-06T13:30:00.000000000Z")
 
 
+def test_prices_below_zero_are_taken_where_that_is_asked_for(mdp: Mdp, tmp_path: Path) -> None:
+    """They are bad rows otherwise, and the way out is told."""
+    text = "ts_event,symbol,price,size\n2020-04-20T18:30:00Z,CLK0,-37.63,1\n"
+    (tmp_path / "oil.csv").write_text(text)
+    line = "bars oil.csv --every 1s -o bars.csv --overwrite"
+    assert "could not be taken: 1 row" in mdp(line).out
+    assert "say `negative_prices`" in mdp(f"{line} --strict").err
+    assert "could not be taken" not in mdp(f"{line} --negative-prices").out
+    assert ",-37.63," in (tmp_path / "bars.csv").read_text()
+
+
 @pytest.mark.usefixtures("ticks")
 @pytest.mark.parametrize("asked", ["--symbol EURUSD", "--from 2030-01-01"])
 def test_no_bar_of_what_was_asked_for_is_told(mdp: Mdp, asked: str) -> None:

@@ -117,7 +117,8 @@ class ProviderRows:
         names = plan_schema.names
         self._converter = Converter(
             Plan(plan_schema, {name: name for name in names}, ""),
-            ReadOptions(strict=strict),
+            # What a market's provider says its prices are is not ours to doubt.
+            ReadOptions(strict=strict, negative_prices=True),
             symbols,
             self._rejects,
         )

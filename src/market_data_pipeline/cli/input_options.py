@@ -54,6 +54,7 @@ class ReadSettings:
         timezone: Zone of times that name none.
         batch_rows: Most rows in one batch.
         strict: Fail on the first row that cannot be taken.
+        negative_prices: Take prices below zero.
     """
 
     format: str
@@ -63,6 +64,7 @@ class ReadSettings:
     timezone: str
     batch_rows: int
     strict: bool
+    negative_prices: bool
 
 
 class _Column(click.ParamType[tuple[str, str]]):
@@ -122,6 +124,11 @@ _OPTIONS: Final = (
         is_flag=True,
         help="Fail on the first row that cannot be taken, instead of counting it as rejected.",
     ),
+    click.option(
+        "--negative-prices",
+        is_flag=True,
+        help="Take prices below zero, as of spreads and power; they are rejected otherwise.",
+    ),
 )
 
 
@@ -138,9 +145,13 @@ def input_options(function: Callable[..., None]) -> Callable[..., None]:
         timezone: str,
         batch_rows: int,
         strict: bool,
+        negative_prices: bool,
         **others: object,
     ) -> None:
-        settings = ReadSettings(form, kind, symbol, dict(columns), timezone, batch_rows, strict)
+        settings = ReadSettings(
+            *(form, kind, symbol, dict(columns), timezone, batch_rows, strict),
+            negative_prices=negative_prices,
+        )
         function(*args, settings=settings, **others)
 
     wrapped: Callable[..., None] = wrapper
@@ -204,5 +215,6 @@ def replay_source(
         timezone=settings.timezone,
         batch_rows=settings.batch_rows,
         strict=settings.strict,
+        negative_prices=settings.negative_prices,
         **given,
     )

@@ -85,4 +85,5 @@ def _options(settings: ReadSettings, kind: Any) -> ReadOptions:
         timezone=settings.timezone,
         batch_rows=settings.batch_rows,
         strict=settings.strict,
+        negative_prices=settings.negative_prices,
     )

@@ -12,6 +12,7 @@ __all__ = (
     "LOCAL",
     "MALFORMED",
     "NEGATIVE",
+    "NEGATIVE_PRICE",
     "NONEXISTENT",
     "NOT_FINITE",
     "OK",
@@ -34,3 +35,4 @@ LOCAL: Final = 8
 UNSURE: Final = 9
 """A float whose shortest decimal must be asked for; the caller asks."""
 BAD_TEXT: Final = 10
+NEGATIVE_PRICE: Final = 11

@@ -46,6 +46,10 @@ _DEFECTS: Final = {
     st.OVERFLOW: ("overflow", "`{name}` is `{cell}`, which is out of range"),
     st.NOT_FINITE: ("not_finite", "`{name}` is `{cell}`, which is no finite number"),
     st.NEGATIVE: ("negative", "`{name}` is `{cell}`, which is negative"),
+    st.NEGATIVE_PRICE: (
+        "negative",
+        "`{name}` is `{cell}`, which is negative; where prices may be, say `negative_prices`",
+    ),
     st.NONEXISTENT: ("nonexistent", "`{name}` is `{cell}`, which the clocks of {zone} jump over"),
     st.BAD_TEXT: ("encoding", "`{name}` is `{cell}`, which is not UTF-8"),
 }
@@ -60,6 +64,7 @@ _WHAT: Final = {
 }
 _NOT_OF_CANCELS: Final = frozenset({"price", "size"})
 _SIZES: Final = frozenset({"size", "bid_size", "ask_size"})
+_PRICES: Final = frozenset({"price", "bid_price", "ask_price"})
 _SIZES_OF_BARS: Final = frozenset({"volume", "count"})
 _OPTIONAL: Final = frozenset({
     *("bid_price", "bid_size", "ask_price", "ask_size", "last", "ts_recv", "missing_seq"),
@@ -71,7 +76,7 @@ class Converter:
     """Turns the columns of one file into batches.
 
     A price or size that is not exactly a decimal of nine places, a time or symbol that
-    is missing, a negative size and the like cost the row, never the file. A side of a
+    is missing, a negative price or size and the like cost the row, never the file. A side of a
     quote may be empty, and so may price and size of a row that cancels a trade. Whether a
     row is taken depends on the columns that are read.
 
@@ -91,6 +96,7 @@ class Converter:
         self._zone = LocalTimes(options.timezone)
         self._encoder = SymbolEncoder(symbols)
         self._sizes = _SIZES_OF_BARS if plan.schema.time == BAR.time else _SIZES
+        self._prices = frozenset[str]() if options.negative_prices else _PRICES
 
     def convert(self, columns: Mapping[str, Column], length: int, rows: int | Rows) -> Batch:
         """Return the rows that can be taken.
@@ -111,7 +117,9 @@ class Converter:
             if status is not None:
                 values, status = _allow_empty(field, values, status)
             if field.name in self._sizes:
-                status = _refuse_negative(values, status)
+                status = _refuse_negative(values, status, st.NEGATIVE)
+            elif field.name in self._prices:
+                status = _refuse_negative(values, status, st.NEGATIVE_PRICE)
             made[field.name] = values
             if status is not None:
                 defects.append((field, status))
@@ -195,12 +203,12 @@ def _allow_empty(
     return values, status if status.any() else None
 
 
-def _refuse_negative(values: BatchColumn, status: Bytes | None) -> Bytes | None:
+def _refuse_negative(values: BatchColumn, status: Bytes | None, as_what: int) -> Bytes | None:
     if not len(values) or values.min() >= 0:
         return status
     negative = values < 0
     status = np.zeros(len(values), np.uint8) if status is None else status
-    status[negative & (status == st.OK)] = st.NEGATIVE
+    status[negative & (status == st.OK)] = as_what
     return status
 
 

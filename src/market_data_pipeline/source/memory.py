@@ -50,6 +50,8 @@ class MemorySource:
         columns: Our column names to the table's own, where they differ.
         timezone: Zone of a table's times that name none.
         strict: Fail on the first row that cannot be taken, instead of rejecting it.
+        negative_prices: Take prices of a table that are below zero, as of spreads and power;
+            they are rejected otherwise.
     """
 
     data: Any
@@ -60,6 +62,7 @@ class MemorySource:
     columns: dict[str, str] = Field(default_factory=dict)
     timezone: str = "UTC"
     strict: bool = False
+    negative_prices: bool = False
 
     tuning: ClassVar[tuple[str, ...]] = ("batch_rows",)
     outputs: ClassVar[tuple[str, ...]] = ("out", "rejected")
@@ -118,6 +121,7 @@ class MemorySource:
             batch_rows=self.batch_rows or _TABLE_ROWS,
             strict=self.strict,
             wanted=wanted,
+            negative_prices=self.negative_prices,
         )
 
     def _plan(self, table: pa.Table, wanted: frozenset[str] | None) -> Plan:

@@ -33,6 +33,7 @@ class ReadOptions:
             always read.
         max_future_skew: Nanoseconds that a row may lie in the future of what is known;
             rows beyond are rejected. None to take any.
+        negative_prices: Whether prices below zero are taken; they are rejected otherwise.
     """
 
     kind: Literal["trades", "quotes"] | None = None
@@ -43,6 +44,7 @@ class ReadOptions:
     strict: bool = False
     wanted: frozenset[str] | None = None
     max_future_skew: int | None = None
+    negative_prices: bool = False
 
 
 class Rejects:

@@ -142,6 +142,8 @@ class ReplaySource(QuoteStream):
             the other as they are listed, whatever their times.
         batch_rows: Most rows in one batch; the result does not depend on it.
         strict: Fail on the first row that cannot be taken, instead of rejecting it.
+        negative_prices: Take prices below zero, as of spreads and power; they are rejected
+            otherwise.
         symbols: The only symbols to keep, the rest being counted as `filtered`; none for
             all. Not with `symbol`.
         pacing_budget: Rate and burst of a token bucket that rows pass before they come out;
@@ -165,6 +167,7 @@ class ReplaySource(QuoteStream):
     order: Literal["merge", "sequence"] = "merge"
     batch_rows: int = Field(default=65_536, ge=1)
     strict: bool = False
+    negative_prices: bool = False
     symbols: tuple[str, ...] = ()
     pacing_budget: tuple[float, float] | None = None
 
@@ -212,6 +215,7 @@ class ReplaySource(QuoteStream):
             strict=self.strict,
             wanted=wanted,
             max_future_skew=None if skew is None else duration_ns(skew),
+            negative_prices=self.negative_prices,
         )
         return FileSet(files, self.format, options)
 

@@ -131,6 +131,7 @@ def test_file_name_is_the_symbol_where_no_column_is(tmp_path: Path) -> None:
         ("2024-01-02,AAPL,NaN,1", "not_finite", "`price` is `NaN`"),
         ("2024-01-02,AAPL,-inf,1", "not_finite", "no finite number"),
         ("2024-01-02,AAPL,1,-1", "negative", "`size` is `-1`"),
+        ("2024-01-02,AAPL,-0.01,1", "negative", "`price` is `-0.01`, which is negative; where"),
         ("2024-01-02,AAPL,1", "fields", "the row has 3 fields, the header 4"),
         ("2024-01-02,AAPL,1,1,1", "fields", "the row has 5 fields"),
         ('2024-01-02,"AAPL"x,1,1', "malformed", "after a closing quote"),
@@ -168,9 +169,10 @@ def test_bad_rows_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
         _read(path, strict=True)
 
 
-def test_negative_price_and_zero_size_are_taken(tmp_path: Path) -> None:
+def test_negative_price_is_taken_where_that_is_said_and_zero_size_anywhere(tmp_path: Path) -> None:
     """Spreads trade below zero, and venues print trades of size zero."""
-    batch, rejected, _ = _read(_write(tmp_path, HEADER + "2024-01-02,CL,-37.63,0\n"))
+    path = _write(tmp_path, HEADER + "2024-01-02,CL,-37.63,0\n")
+    batch, rejected, _ = _read(path, negative_prices=True)
     assert batch["price"].tolist() == [-37_630_000_000]
     assert not rejected
 

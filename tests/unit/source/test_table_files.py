@@ -102,7 +102,7 @@ def test_rows_become_exact_columns(write: Write) -> None:
 )
 def test_prices_of_every_type_are_exact(write: Write, price: pa.Array) -> None:
     """Floats, text and decimals of any width are the same fixed point."""
-    batch, rejected = _read(write(_table(price=price)))
+    batch, rejected = _read(write(_table(price=price)), negative_prices=True)
     assert batch["price"].tolist() == [1_500_000_000, -100_000_000]
     assert not rejected
 
@@ -182,6 +182,7 @@ def test_dates_are_local_midnights(write: Write) -> None:
         ("price", pa.array([Decimal(1), Decimal(10) ** 30], pa.decimal128(38, 2)), "overflow"),
         ("price", pa.array([Decimal(1), Decimal("1e-11")], pa.decimal128(38, 12)), "inexact"),
         ("size", pa.array([1, -1]), "negative"),
+        ("price", pa.array([1.0, -0.25]), "negative"),
         ("size", pa.array([1.0, -1e-9]), "negative"),
         ("trade_id", pa.array([1, None]), "missing"),
         ("trade_id", pa.array([1.0, 1.5]), "inexact"),
