@@ -64,8 +64,11 @@ def asked(address: str, path: str) -> Any:
 
 def ended(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str, str]:
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
+    # What came with a line that was read is buffered here, where `communicate` does not look.
+    assert process.stdout is not None
+    assert process.stderr is not None
+    err, out = process.stderr.read(), process.stdout.read()
+    return process.wait(30), out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
