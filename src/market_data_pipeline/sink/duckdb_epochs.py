@@ -129,8 +129,8 @@ class DuckDBEpochs:
             raise table_exists(self._path, self._name)
 
     def _has_rows(self, database: Any) -> bool:
-        found = database.execute(f"FROM {self._table} LIMIT 1").fetchall()
-        return bool(found)
+        query = f"SELECT 1 FROM {self._table} LIMIT 1"  # noqa: S608  quoted
+        return bool(database.execute(query).fetchall())
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Take rows."""
