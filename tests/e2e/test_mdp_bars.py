@@ -97,6 +97,16 @@ def test_wider_bound_makes_no_row_late(mdp: Mdp) -> None:
     assert mdp("bars ticks.csv --every 1s -o b.csv --out-of-order 0 --json").json["late"] == 1
 
 
+def test_a_row_of_another_century_makes_no_other_late(mdp: Mdp, tmp_path: Path) -> None:
+    """`--max-future-skew` rejects it."""
+    days = ("2024-05-06", "2124-05-06", "2024-05-06", "2024-05-06")
+    rows = [f"{day}T09:30:0{second}Z,A,1,1" for second, day in enumerate(days)]
+    (tmp_path / "far.csv").write_text("\n".join(["ts_event,symbol,price,size", *rows, ""]))
+    assert mdp("bars far.csv --every 1s -o a.csv --json").json["late"] == 2
+    told = mdp("bars far.csv --every 1s -o b.csv --max-future-skew 1h --json").json
+    assert (told["late"], told["rejected"], told["rows_out"]) == (0, 1, 3)
+
+
 @pytest.mark.usefixtures("ticks")
 def test_batch_size_makes_no_difference(mdp: Mdp, tmp_path: Path) -> None:
     """Not even one row at a time."""
@@ -207,6 +217,7 @@ MISUSE = [
     ),
     ("bars ticks.csv --every 0 -o a.csv", "must be longer than zero"),
     ("bars ticks.csv --every 1s -o a.csv --out-of-order -1s", "--out-of-order: "),
+    ("bars ticks.csv --every 1s -o a.csv --max-future-skew x", "--max-future-skew: "),
     ("bars ticks.csv --every 1s -o a.csv --from tomorrow", "--from: `start` must be an ISO 8601"),
     ("bars ticks.csv --every 1s -o a.csv --from 2024-02-02 --to 2024-02-01", "--to: "),
     ("bars ticks.csv --every 1s -o a.csv --timezone Mars", "there is no time zone `Mars`"),

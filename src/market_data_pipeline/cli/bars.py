@@ -76,6 +76,12 @@ Examples:
     "after that is late: counted, in no bar. `mdp inspect` tells what a file needs.",
 )
 @click.option(
+    "--max-future-skew",
+    metavar="DURATION",
+    help="Reject rows dated further ahead than this of what is known, which would make the "
+    "rows after them late.",
+)
+@click.option(
     "--lateness",
     default="0s",
     show_default=True,
@@ -119,6 +125,7 @@ def command(
     table: str,
     overwrite: bool,  # noqa: FBT001
     out_of_order: str,
+    max_future_skew: str | None,
     lateness: str,
     calendar: str | None,
     fill: str | None,
@@ -145,7 +152,14 @@ def command(
     outputs = {"--output": output, "--late": late_path, "--rejected": rejected_path}
     check_apart(inputs, {option: path for option, path in outputs.items() if path is not None})
     with naming_options():
-        source = replay_source(inputs, settings, out_of_order=out_of_order, start=start, end=end)
+        source = replay_source(
+            inputs,
+            settings,
+            out_of_order=out_of_order,
+            max_future_skew=max_future_skew,
+            start=start,
+            end=end,
+        )
         final = {} if lateness == "0s" else {"lateness": lateness, "revisions": "final"}
         bars = find("operator", "bars")(
             every=every, price=price, calendar=calendar, fill=fill, turnover=turnover, **final

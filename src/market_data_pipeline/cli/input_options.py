@@ -28,6 +28,7 @@ _OPTION_OF: Final = {
     "end": "--to",
     "every": "--every",
     "out_of_order": "--out-of-order",
+    "max_future_skew": "--max-future-skew",
     "timezone": "--timezone",
     "columns": "--column",
     "batch_rows": "--batch-rows",
