@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from support import postgres
+from support.examples import load_profile
+
+load_profile()
 
 
 def pytest_configure() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
@@ -18,9 +18,10 @@ from market_data_pipeline.records import BAR, TRADE, UNDEFINED, Field, Kind
 from market_data_pipeline.symbols import SymbolTable
 from market_data_pipeline.testing import check_operator
 from support.activity_oracle import Adaptive, Bar, Row, activity_bars
+from support.examples import fewer
 
 # Each test is made for a dozen kinds, which share most of their code.
-FEWER = settings(max_examples=max(10, settings().max_examples // 6))
+FEWER = fewer(6)
 
 SCHEMA = TRADE.only(("ts_event", "symbol", "price", "size", "side")).having(
     Field("price", Kind.FIXED, 2), Field("size", Kind.FIXED, 1), Field("missing", Kind.INT)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.dag.component import default_of
@@ -20,6 +20,7 @@ from market_data_pipeline.spec.json_schema import pipeline_schema
 from market_data_pipeline.spec.loader import load_text
 from market_data_pipeline.spec.registry import KINDS, Kind
 from market_data_pipeline.spec.writer import to_dict, to_yaml
+from support.examples import fewer
 
 BUILT_IN: list[tuple[Kind, str]] = [(k, n) for k in KINDS for n in registry.built_in(k)]
 VALIDATOR = jsonschema.Draft202012Validator(pipeline_schema())
@@ -46,7 +47,7 @@ def some_settings(draw: st.DrawFn, cls: type[Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("kind", "name"), BUILT_IN)
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@fewer(6)
 def test_any_settings_make_a_component_that_can_be_written_or_a_config_error(
     kind: Kind, name: str, data: st.DataObject
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch, Progress
@@ -15,6 +15,7 @@ from market_data_pipeline.operator import key_table
 from market_data_pipeline.operator.compaction import keep_rows
 from market_data_pipeline.operator.dedupe import Dedupe
 from market_data_pipeline.symbols import SymbolTable
+from support.examples import fewer
 from support.operator_batches import batches_of
 
 _KEYS = (
@@ -106,7 +107,7 @@ def test_rows_let_through_are_those_of_the_oracle(
     assert context.account.reasons.get("duplicate", 0) == len(duplicates)
 
 
-@settings(max_examples=40)
+@fewer(7)
 @given(seed=st.integers(0, 2**32 - 1), ttl=st.integers(1, 6_000))
 def test_a_table_that_is_made_anew_many_times_forgets_nothing(seed: int, ttl: int) -> None:
     """Thousands of keys, more than the first table holds, give what a dictionary gives."""
@@ -194,7 +195,7 @@ def test_neighbouring_numbers_are_told_apart(
     assert _kept(rows, ttl, bound, cuts, restart) == _kept_by_dictionary(rows, ttl, bound)
 
 
-@settings(max_examples=40, deadline=None)
+@fewer(7)
 @given(
     seed=st.integers(0, 2**32 - 1),
     ttl=st.integers(1, 9_000),

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as hs
 
 from market_data_pipeline.kernels import status as st
@@ -65,7 +65,6 @@ _floats = hs.one_of(
 )
 
 
-@settings(deadline=None)
 @given(hs.lists(_floats, min_size=1, max_size=30), hs.integers(0, 12))
 def test_float_is_its_shortest_decimal_or_refused(floats: list[float], scale: int) -> None:
     """A float stands for the decimal that `repr` prints."""
@@ -75,7 +74,6 @@ def test_float_is_its_shortest_decimal_or_refused(floats: list[float], scale: in
         _agree(_outcome(cells, row), _expected(number, scale), number)
 
 
-@settings(deadline=None)
 @given(hs.lists(hs.floats(width=32), min_size=1, max_size=10))
 def test_float32_is_its_own_shortest_decimal(floats: list[float]) -> None:
     """A 32-bit float stands for the shortest decimal among 32-bit floats."""
@@ -94,7 +92,6 @@ _decimal_texts = hs.one_of(
 )
 
 
-@settings(deadline=None)
 @given(hs.lists(_decimal_texts, min_size=1, max_size=30), hs.integers(0, 18))
 def test_decimal_text_is_exact_or_refused(texts: list[str], scale: int) -> None:
     """Text converts as `decimal.Decimal` reads it."""
@@ -104,7 +101,6 @@ def test_decimal_text_is_exact_or_refused(texts: list[str], scale: int) -> None:
         _agree(_outcome(cells, row), _expected(number, scale), number)
 
 
-@settings(deadline=None)
 @given(hs.text(alphabet="0123456789.+-eE naif_x", max_size=12))
 def test_text_that_is_no_decimal_is_refused(text: str) -> None:
     """No text is taken for a number that is none to `decimal.Decimal`."""
@@ -118,7 +114,6 @@ def test_text_that_is_no_decimal_is_refused(text: str) -> None:
         assert code != st.EMPTY
 
 
-@settings(deadline=None)
 @given(hs.lists(hs.decimals(-(10**12), 10**12, places=6), min_size=1, max_size=10))
 def test_decimal128_is_exact_or_refused(numbers: list[Decimal]) -> None:
     """Decimals convert exactly or leave the range."""
@@ -127,7 +122,6 @@ def test_decimal128_is_exact_or_refused(numbers: list[Decimal]) -> None:
         _agree(_outcome(cells, row), _expected(number, 9), number)
 
 
-@settings(deadline=None)
 @given(hs.lists(hs.integers(-(2**70), 2**70), min_size=1, max_size=10))
 def test_integer_text_is_exact_or_refused(numbers: list[int]) -> None:
     """Integer text converts exactly or leaves the range."""
@@ -146,7 +140,6 @@ def _ns(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
 
 
-@settings(deadline=None)
 @given(
     _moments,
     hs.integers(-23 * 60, 23 * 60),
@@ -165,7 +158,6 @@ def test_iso_time_is_read_as_datetime_reads_it(
     assert values.tolist() == [_ns(aware), _ns(aware) + nanos]
 
 
-@settings(deadline=None)
 @given(
     hs.lists(_recent, min_size=1, max_size=5),
     hs.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
@@ -184,7 +176,6 @@ def test_local_time_is_the_first_of_two_and_none_in_a_gap(
         assert _outcome(cells, row) == expected
 
 
-@settings(deadline=None)
 @given(hs.integers(0, 10**18), hs.sampled_from([10**9, 10**6, 10**3, 1]))
 def test_epoch_unit_is_told_by_magnitude(ns: int, unit: int) -> None:
     """Seconds to nanoseconds since 1973 are told apart, as numbers and as text."""
@@ -196,7 +187,6 @@ def test_epoch_unit_is_told_by_magnitude(ns: int, unit: int) -> None:
         assert values.tolist() == [epoch * unit]
 
 
-@settings(deadline=None)
 @given(hs.lists(hs.from_regex(r"\A[0-9x]{2}[02][0-9]-[0-9x]{2}-[0-3x][0-9x]\Z"), min_size=1))
 def test_date_is_read_as_the_calendar_has_it(texts: list[str]) -> None:
     """Only dates of the calendar are taken, also after bad ones in the rows before."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch
@@ -14,6 +14,7 @@ from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.operator.sequence import SequenceTracker
 from market_data_pipeline.records import UNDEFINED
 from market_data_pipeline.symbols import SymbolTable
+from support.examples import fewer
 from support.operator_batches import batches_of
 
 Told = tuple[int, str, int, int | None, int | None, int]
@@ -395,7 +396,7 @@ def test_what_is_missing_at_the_end_is_what_was_lost(
     assert len(passed) + len(duplicates) == len(seen)
 
 
-@settings(max_examples=60)
+@fewer(5)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 12)), max_size=50

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.dag.graph import Dag, Edge, Policy
@@ -18,6 +18,7 @@ from market_data_pipeline.spec import registry
 from market_data_pipeline.spec.drawing import FORMS, draw
 from market_data_pipeline.spec.loader import load_text
 from market_data_pipeline.spec.writer import to_yaml
+from support.examples import fewer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 NAMES = TEXT.filter(lambda name: bool(name) and name == name.strip() and "." not in name)
@@ -91,7 +92,7 @@ def ports_fit(dag: Dag) -> bool:
 
 
 @given(graphs())
-@settings(max_examples=150, deadline=None)
+@fewer(2)
 def test_a_graph_reads_back_as_itself_from_its_yaml(dag: Dag) -> None:
     """Equal nodes in equal order, and the same text when written again."""
     text = to_yaml(dag)
@@ -107,7 +108,7 @@ def test_a_graph_reads_back_as_itself_from_its_yaml(dag: Dag) -> None:
 
 
 @given(graphs())
-@settings(max_examples=40, deadline=None)
+@fewer(7)
 def test_any_graph_can_be_drawn(dag: Dag) -> None:
     """In every form, on lines a terminal can show."""
     for form in FORMS:
@@ -126,7 +127,7 @@ def only_spec_errors(text: str | bytes, *overrides: str) -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@fewer(2)
 def test_any_bytes_give_a_graph_or_a_told_problem(text: str | bytes) -> None:
     """Nothing else comes out of the loader."""
     only_spec_errors(text)
@@ -141,7 +142,6 @@ PIECES = st.sampled_from([
 
 
 @given(st.lists(PIECES, max_size=60).map("".join), st.lists(PIECES, max_size=6).map("".join))
-@settings(max_examples=300, deadline=None)
 def test_texts_made_of_the_right_words_give_a_graph_or_a_told_problem(
     text: str, override: str
 ) -> None:
@@ -171,7 +171,6 @@ ENTRIES = st.dictionaries(
 @given(
     st.dictionaries(st.sampled_from(["name", "nodes"]), st.dictionaries(NAMES, ENTRIES) | VALUES)
 )
-@settings(max_examples=300, deadline=None)
 def test_any_values_in_any_place_give_a_graph_or_a_told_problem(spec: dict[str, Any]) -> None:
     """Every setting meets every type."""
     only_spec_errors(yaml.safe_dump(spec, allow_unicode=True))

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch
 from market_data_pipeline.dag.nodes import NodeContext
 from market_data_pipeline.source.synthetic import SyntheticSource
+from support.examples import fewer
 
 _SECOND = 1_000_000_000
 _MARKETS = st.builds(
@@ -48,7 +49,7 @@ def _columns(source: SyntheticSource) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@fewer(12)
 @given(source=_MARKETS)
 def test_truth_is_what_a_scan_finds(source: SyntheticSource) -> None:
     """Rows, copies, disorder, late rows and the gap are known exactly for any settings."""
@@ -81,7 +82,7 @@ def _holes(distinct: npt.NDArray[np.int64]) -> int:
     return inner + int((firsts - 1).sum())
 
 
-@settings(max_examples=10, deadline=None)
+@fewer(30)
 @given(source=_MARKETS, batch_rows=st.sampled_from([101, 5_000, 65_536, 10**7]))
 def test_rows_do_not_depend_on_batches(
     source: SyntheticSource, batch_rows: Literal[101, 5_000, 65_536, 10_000_000]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.dag.pressure import PressureLevel
@@ -17,11 +16,12 @@ from market_data_pipeline.orchestration.throttling import (
     level_of,
     next_throttle,
 )
+from support.examples import fewer
 
 SETTINGS = FeedbackSettings()
 PROVIDER = 10_000.0
 STEPS = 10
-few = settings(max_examples=max(1, int(os.environ.get("MDP_EXAMPLES", "300")) // 10))
+few = fewer(10)
 """Each example is minutes of a store's life."""
 
 shares = st.floats(0.02, 0.6)

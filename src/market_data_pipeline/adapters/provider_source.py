@@ -7,7 +7,7 @@ __all__ = ("ProviderReader", "ProviderSource")
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Protocol, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Protocol, TypeAlias
 
 from pydantic import Field, WithJsonSchema
 
@@ -41,6 +41,8 @@ from market_data_pipeline.source.progress import FeedProgress, OnOutage
 
 Provider: TypeAlias = Annotated[Any, WithJsonSchema({"type": "string"})]
 """A provider, or the name of one."""
+
+_NO_PROVIDERS: Final = (bool, int, float, bytes, list, tuple, set, dict)
 
 
 class Adjustment(Protocol):
@@ -140,6 +142,9 @@ class ProviderSource:
     def __post_init__(self) -> None:
         # Not a setting, so not a field.
         object.__setattr__(self, "_readers", weakref.WeakSet())
+        if self.provider is None or isinstance(self.provider, _NO_PROVIDERS):
+            msg = f"`provider` must be a provider or the name of one, was {self.provider!r}"
+            raise ConfigError(msg, parameter="provider")
         if self.kind == "bars":
             self._length_ns()
         if self.drop_unchanged and self.kind != "quotes":

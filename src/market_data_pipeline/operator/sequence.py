@@ -6,7 +6,7 @@ __all__ = ("SequenceTracker",)
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -30,17 +30,20 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _power(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    power = _POWER.fullmatch(value)
+    if power is not None:
+        return int(power[1]) ** int(power[2])
+    if value.strip().isdecimal():
+        return int(value)
+    msg = f"must be a number or a power such as `2**32`, was `{value}`"
+    raise ValueError(msg)
+
+
 def _checked_wrap(value: Any) -> Any:
-    if isinstance(value, str):
-        power = _POWER.fullmatch(value)
-        if power is not None:
-            value = int(power[1]) ** int(power[2])
-        elif value.strip().isdecimal():
-            value = int(value)
-        else:
-            msg = f"must be a number or a power such as `2**32`, was `{value}`"
-            raise ValueError(msg)
-    if isinstance(value, int) and not 4 <= value <= _LARGEST:
+    if value is not None and not 4 <= value <= _LARGEST:
         msg = f"must be 4 to 2**62, was {value}"
         raise ValueError(msg)
     return value
@@ -51,6 +54,12 @@ def _positive(value: Any) -> Any:
         msg = f"must be positive, was {value}"
         raise ValueError(msg)
     return value
+
+
+Wrap: TypeAlias = Annotated[
+    int | str | None, BeforeValidator(_power), AfterValidator(_checked_wrap)
+]
+"""How many numbers there are, also as a power."""
 
 
 @component("sequence")
@@ -117,7 +126,9 @@ class SequenceTracker:
     column: str = "sequence"
     reset: int | Literal["lower", "never"] = 1
     first: int | None = None
-    wrap: Annotated[int | str | None, BeforeValidator(_checked_wrap)] = None
+    wrap: Annotated[int | str | None, BeforeValidator(_power), AfterValidator(_checked_wrap)] = (
+        None
+    )
     calendar: str | dict[str, Any] | None = None
     ttl: Annotated[Duration, AfterValidator(_positive)] = "1h"
     most_gaps: int = Field(default=10_000, ge=1, le=1_000_000)

@@ -497,6 +497,13 @@ def test_unknown_provider_is_named_with_those_there_are() -> None:
         asyncio.run(ProviderSource("os.system", ("A",)).open(context_of()))
 
 
+@pytest.mark.parametrize("provider", [None, 5, True, ["ibkr"], {"name": "ibkr"}])
+def test_what_cannot_be_a_provider_is_refused(provider: object) -> None:
+    """A setting that was left empty in a pipeline file, for one."""
+    with pytest.raises(ConfigError, match="`provider` must be a provider or the name of one"):
+        ProviderSource(provider, ("A",))
+
+
 def test_settings_are_not_shown() -> None:
     """They may hold a password."""
     source = ProviderSource("ibkr", ("A",), settings={"password": "hunter2"})

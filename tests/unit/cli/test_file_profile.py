@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from market_data_pipeline.batch import Batch
@@ -17,6 +17,7 @@ from market_data_pipeline.cli.file_profile import Profile, profile_of
 from market_data_pipeline.cli.profile_report import profile_dict, profile_text
 from market_data_pipeline.records import REJECTED, TRADE, UNDEFINED, Schema
 from market_data_pipeline.symbols import SymbolTable
+from support.examples import fewer
 
 Row = tuple[int, str, int, int]
 
@@ -167,7 +168,7 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@fewer(7)
 @given(ROWS, st.integers(1, 7))
 def test_profile_equals_counting_by_hand(rows: list[Row], batch_rows: int) -> None:
     """Whatever the rows and however they are cut."""

@@ -272,6 +272,7 @@ def test_state_of_other_columns_is_refused() -> None:
     [
         ({"wrap": "many"}, "a power such as"),
         ({"wrap": 3}, "must be 4 to 2"),
+        ({"wrap": 0.0}, "must be 4 to 2"),
         ({"ttl": "0s"}, "must be positive"),
         ({"duplicates": "mark"}, "drop"),
         ({"reset": "daily"}, "reset"),
