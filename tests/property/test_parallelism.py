@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 import market_data_pipeline as mdp
 from market_data_pipeline.batch import TIME_MIN, Batch, Progress
 from market_data_pipeline.canonical import canonical_hash
-from market_data_pipeline.dag import partitioned
+from market_data_pipeline.dag import edges, partitioned
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.dag.nodes import NodeContext, Outputs
 from market_data_pipeline.errors import ConfigError
 from market_data_pipeline.operator.bars import Bars
 from market_data_pipeline.records import TRADE
@@ -68,12 +69,81 @@ def test_threads_give_the_same_bars(seed: int, lateness: str, every: str) -> Non
     lateness = lateness if every == "50ns" else "0s"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitioned, "_THREADED_ROWS", 1)
+        patch.setattr(edges, "COALESCE_BELOW_ROWS", 1)
         one, two, three = (
             hash_of(Bars(every, lateness=lateness, parallelism=count), batches)
             for count in (1, 2, 3)
         )
     assert one[:2] == two[:2] == three[:2]
     assert one[2].to_dicts() == two[2].to_dicts() == three[2].to_dicts()
+
+
+class Holding:
+    """Gives batches once the watermark has passed their last row, and is as far as the first."""
+
+    def __init__(self, context: NodeContext) -> None:
+        del context
+        self.held: list[Batch] = []
+
+    def process(self, batch: Batch) -> Outputs:
+        self.held.append(batch)
+        return ()
+
+    def advance(self, watermark: int) -> Outputs:
+        done = [batch for batch in self.held if batch.times.max() <= watermark]
+        self.held = [batch for batch in self.held if batch.times.max() > watermark]
+        return [("out", batch) for batch in done]
+
+    def finish(self) -> Outputs:
+        return [("out", batch) for batch in self.held]
+
+    def output_watermark(self, watermark: int) -> int:
+        return min([watermark, *(int(batch.times.min()) for batch in self.held)])
+
+
+PARALLEL: list[Callable[[NodeContext], Any]] = [
+    lambda context: Bars("50ns", parallelism=2).build(context),
+    lambda context: Bars("50ns", lateness="200ns", parallelism=3).build(context),
+    lambda context: Bars("7tick", parallelism=2).build(context),
+    lambda context: mdp.Windows(
+        {"top": "max(price)"}, size="100ns", every="50ns", parallelism=2
+    ).build(context),
+    lambda context: mdp.Windows({"rows": "count()"}, gap="30ns", parallelism=2).build(context),
+    lambda context: partitioned.Partitioned(2, context, Holding),
+]
+
+
+@given(st.integers(0, 2**32), st.sampled_from(PARALLEL), st.integers(1, 4))
+def test_batches_taken_at_once_give_what_they_give_in_turns(
+    seed: int, make: Callable[[NodeContext], Any], count: int
+) -> None:
+    """The same batches, in the same order, with the same progress; later ones go on from it."""
+    batches = trades(4_000, 40, seed)
+    context = NodeContext("part", batches[0].symbols, Account("part"))
+    turns, at_once = (make(context) for _ in range(2))
+    watermark = TIME_MIN
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "_THREADED_ROWS", 1)
+        for at in range(0, len(batches), count):
+            several = batches[at : at + count]
+            found = at_once.process_several(several, watermark)
+            for batch, taken in zip(several, found, strict=True):
+                assert told(taken.outputs) == told(turns.process(batch))
+                after = None
+                if batch.watermark > watermark:
+                    watermark = batch.watermark
+                    assert told(taken.advanced) == told(turns.advance(watermark))
+                    after = turns.output_watermark(watermark)
+                assert taken.watermark == after
+        assert told(at_once.finish()) == told(turns.finish())
+
+
+def told(outputs: Outputs) -> list[Any]:
+    """Return what was given, by port."""
+    return [
+        (port, batch.watermark, {name: batch[name].tolist() for name in batch.schema.names})
+        for port, batch in outputs
+    ]
 
 
 @given(

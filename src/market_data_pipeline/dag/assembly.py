@@ -18,7 +18,7 @@ from market_data_pipeline.dag.fanin import FanIn
 from market_data_pipeline.dag.graph import Dag, Edge, Node
 from market_data_pipeline.dag.join_inlet import JoinInlet
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.dag.nodes import NodeContext
+from market_data_pipeline.dag.nodes import NodeContext, SeveralOperator
 from market_data_pipeline.dag.roles import is_join, is_sink, is_source, is_transform
 from market_data_pipeline.dag.wiring import are_linked
 from market_data_pipeline.errors import NodeError
@@ -180,6 +180,7 @@ class Assembly:
                 and before.steps[-1].node.name == edge.node
                 and not step.is_async
                 and not before.steps[-1].is_async
+                and not isinstance(step.operator, SeveralOperator)
                 and len(before.steps) < _CHAIN_STEPS_MAX
             ):
                 before.steps.append(step)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final
 
 from market_data_pipeline.batch import TIME_MAX, TIME_MIN, Batch
 from market_data_pipeline.dag.boundary import is_cancelled
@@ -43,12 +43,16 @@ from market_data_pipeline.dag.nodes import (
     NodeContext,
     Operator,
     Outputs,
+    SeveralOperator,
     StatusOperator,
     TimedOperator,
     TransformNode,
 )
 from market_data_pipeline.dag.roles import is_join
 from market_data_pipeline.errors import GraphError, NodeError
+
+_SEVERAL_MAX: Final = 16
+"""So many batches at most are taken at once: what they give waits until all are taken."""
 
 
 @dataclass(slots=True)
@@ -116,6 +120,7 @@ class Chain:
             if isinstance(step.operator, TimedOperator)
         ]
         waits = self.steps[0].is_async
+        several = isinstance(self.steps[0].operator, SeveralOperator)
         # The node at fault is the step at work, so the boundary is here, not per call.
         try:
             while True:
@@ -124,9 +129,12 @@ class Chain:
                 if isinstance(message, Batch):
                     if waits:
                         await self._take(message)
+                        self._advance(message.watermark)
+                    elif several:
+                        self._feed_several(message)
                     else:
                         self._feed(0, message)
-                    self._advance(message.watermark)
+                        self._advance(message.watermark)
                 elif isinstance(message, Sided):
                     self._take_side(message)
                 elif isinstance(message, Watermark):
@@ -228,6 +236,34 @@ class Chain:
         meter.buckets[spent.bit_length()] += 1
         for port, given in outputs:
             self._route(at, port, given)
+
+    def _feed_several(self, batch: Batch) -> None:
+        """Feed the first operator a batch and those that have queued up behind it."""
+        batches: list[Batch] = []
+        following: Batch | None = batch
+        while following is not None:
+            batches.append(following)
+            following = None
+            if isinstance(self.inlet, Channel) and len(batches) < _SEVERAL_MAX:
+                following = self.inlet.receive_batch_nowait()
+        step = self.steps[0]
+        step.account.rows_in += sum(map(len, batches))
+        began = perf_counter_ns()
+        taken = step.operator.process_several(batches, self.watermark)  # type: ignore[union-attr]
+        step.meter.took(perf_counter_ns() - began)
+        for item, given in zip(batches, taken, strict=True):
+            for port, rows in given.outputs:
+                self._route(0, port, rows)
+            if given.watermark is not None:
+                self.watermark = item.watermark
+                for port, rows in given.advanced:
+                    self._route(0, port, rows)
+                self._at = 0
+                if step.outlets:
+                    self._tell_progress(step, item.watermark, given.watermark)
+                if given.watermark > step.watermark:
+                    step.watermark = given.watermark
+                    self._advance_from(1, given.watermark)
 
     def _route(self, at: int, port: str, batch: Batch) -> None:
         step = self.steps[at]

@@ -380,6 +380,13 @@ class Channel:
             raise BrokenChannelError(msg)
         return None
 
+    def receive_batch_nowait(self) -> Batch | None:
+        """Take the next message if it is a batch; leave it and return None if not."""
+        if not self._queue or not isinstance(self._queue[0], Batch):
+            return None
+        batch = self._take()
+        return batch if isinstance(batch, Batch) else None
+
     def _take(self) -> Message:
         message = self._queue.popleft()
         if not isinstance(message, Batch):

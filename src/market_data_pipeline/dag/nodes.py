@@ -16,12 +16,14 @@ __all__ = (
     "Operator",
     "Outputs",
     "SelectiveNode",
+    "SeveralOperator",
     "SinkNode",
     "SinkWriter",
     "SourceItem",
     "SourceNode",
     "SourceReader",
     "StatusOperator",
+    "Taken",
     "TimedOperator",
     "TransformNode",
 )
@@ -254,6 +256,36 @@ class TimedOperator(Protocol):
 
     def expire(self) -> Outputs:
         """Give up what is held; called once `due_s` has come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an operator gave for one of several batches.
+
+    Attributes:
+        outputs: What it gave for the rows.
+        advanced: What it gave for their watermark.
+        watermark: The watermark of what it gives from now on; None if that of the rows was
+            no progress.
+    """
+
+    outputs: Outputs
+    advanced: Outputs
+    watermark: int | None
+
+
+@runtime_checkable
+class SeveralOperator(Protocol):
+    """What an operator has besides if it is faster on several batches than on one by one."""
+
+    def process_several(self, batches: Sequence[Batch], watermark: int) -> Sequence[Taken]:
+        """Take batches that have queued up, as `process` and `advance` would in turns.
+
+        Args:
+            batches: One or more.
+            watermark: The watermark before them.
+        """
         ...
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 __all__ = ("Parallelism", "PartOperator", "Partitioned", "check_spread", "partitioned")
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Annotated, Any, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from market_data_pipeline.batch import Batch, Progress
 from market_data_pipeline.dag.component import type_name_of
 from market_data_pipeline.dag.messages import Status
 from market_data_pipeline.dag.metrics import Account
-from market_data_pipeline.dag.nodes import NodeContext, Operator, Outputs, StatusOperator
+from market_data_pipeline.dag.nodes import NodeContext, Operator, Outputs, StatusOperator, Taken
 from market_data_pipeline.dag.partitions import key_groups_of_partition
 from market_data_pipeline.dag.state import Snapshot
 from market_data_pipeline.errors import ConfigError
@@ -31,6 +31,8 @@ from market_data_pipeline.symbols import KEY_GROUP_COUNT, SymbolTable
 
 Parallelism: TypeAlias = Annotated[int, Field(ge=1, le=KEY_GROUP_COUNT)]
 """A setting that says on how many threads the key groups are spread."""
+
+T = TypeVar("T")
 
 _THREADED_ROWS: Final = 4_096
 """A thread that has fewer rows to work on costs more than it saves."""
@@ -109,28 +111,44 @@ class Partitioned:
 
     def process(self, batch: Batch) -> Outputs:
         """Give each part its rows; return what they give."""
+        return self._joined(self._shared(_process, batch, rows=len(batch)))
+
+    def process_several(self, batches: Sequence[Batch], watermark: int) -> list[Taken]:
+        """Give each part its rows of all batches at once, which wakes its thread only once."""
+        rows = sum(map(len, batches))
+        given = self._shared(_process_several, batches, watermark, rows=rows)
+        return [
+            Taken(
+                self._joined([part.outputs for part in parts]),
+                self._joined([part.advanced for part in parts]),
+                _least([part.watermark for part in parts]),
+            )
+            for parts in zip(*given, strict=True)
+        ]
+
+    def _shared(self, work: Callable[..., T], *what: Any, rows: int) -> list[T]:
+        """Have each part do some work, on threads where there are rows enough.
+
+        Args:
+            work: Is given a part, `what`, and the mask of the codes that are the part's own.
+            what: What to work on.
+            rows: How many rows that are.
+        """
         owned = self._owners.masks()
-        first, *others = range(len(self._parts))
-        futures: list[Future[Outputs]] = []
-        if len(batch) >= _THREADED_ROWS:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(len(others), thread_name_prefix="key-groups")
-            futures = [
-                self._pool.submit(_process, self._parts[at], batch, owned[at]) for at in others
-            ]
+        tasks = [(part, *what, owned[at]) for at, part in enumerate(self._parts)]
+        if rows < _THREADED_ROWS:
+            return [work(*task) for task in tasks]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(len(tasks) - 1, thread_name_prefix="key-groups")
+        futures = [self._pool.submit(work, *task) for task in tasks[1:]]
         try:
-            given = [_process(self._parts[first], batch, owned[first])]
+            first = work(*tasks[0])
         finally:
             waited = [future.exception() for future in futures]
         for err in waited:
             if err is not None:
                 raise err
-        given += (
-            [future.result() for future in futures]
-            if futures
-            else [_process(self._parts[at], batch, owned[at]) for at in others]
-        )
-        return self._joined(given)
+        return [first, *(future.result() for future in futures)]
 
     def advance(self, watermark: int) -> Outputs:
         """Tell all parts of event-time progress."""
@@ -220,6 +238,28 @@ def _process(part: Operator, batch: Batch, owned: npt.NDArray[np.uint8]) -> Outp
         # The rows of others make progress all the same.
         return part.advance(batch.watermark)
     return part.process(batch if len(rows) == len(batch) else batch.take(rows))
+
+
+def _process_several(
+    part: Operator, batches: Sequence[Batch], watermark: int, owned: npt.NDArray[np.uint8]
+) -> list[Taken]:
+    given = []
+    for batch in batches:
+        outputs = _process(part, batch, owned)
+        advanced: Outputs = ()
+        after = None
+        if batch.watermark > watermark:
+            watermark = batch.watermark
+            advanced = part.advance(watermark)
+            after = part.output_watermark(watermark)
+        given.append(Taken(outputs, advanced, after))
+    return given
+
+
+def _least(marks: Sequence[int | None]) -> int | None:
+    """Return the least watermark; that of a batch is progress for all parts or for none."""
+    known = [mark for mark in marks if mark is not None]
+    return min(known, default=None)
 
 
 def _held_back(batches: list[Batch]) -> list[Batch]:
