@@ -169,7 +169,6 @@ def time_bars(
     some = len(owned) > 0
     block = i  # rows before it were looked at for `owned`
     at = found = done = 0
-    calm = False
     most = highest
     while True:
         # Rows for open slots of the current window. Nothing is called in here, so what
@@ -183,38 +182,14 @@ def time_bars(
                     following = min(block + np.uint64(picked.shape[1] - 1), stop)
                     done += at
                     at = found = 0
-                    earliest = latest = times[block]
                     for row_at in range(block, following):
                         # Every row is written, and stays only if the next one is not
                         # written over it: a branch would be guessed wrong.
                         most = max(most, times[row_at] if implicit else clocks[row_at])
-                        earliest = min(earliest, times[row_at])
-                        latest = max(latest, times[row_at])
                         picked[0, found] = row_at
                         picked[1, found] = most
                         found += owned[codes[row_at]]
                     block = following
-                    # Nothing is due by these rows, and all are for the current window.
-                    calm = (
-                        plain
-                        and not quotes
-                        and most < trigger
-                        and earliest >= start
-                        and np.uint64(latest - start) < live
-                    )
-                    continue
-                if calm:
-                    slot = np.int32(0)
-                    while at < found:
-                        i = np.uint64(picked[0, at])
-                        slot = index[windows_base + np.uint64(codes[i])]
-                        if seldom(slot < 0):
-                            break
-                        base = np.uint64(slot) * np.uint64(SLOT)
-                        overflow |= take_trade(base, times[i], a[i], b[i], slots)
-                        at += 1
-                    if slot < 0:
-                        break
                     continue
                 i = np.uint64(picked[0, at])
                 reached = picked[1, at]
