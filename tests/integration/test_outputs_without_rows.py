@@ -1,4 +1,4 @@
-"""A folder of Parquet that no row came to, as those see it who read `folder/*.parquet`."""
+"""Outputs that no row came to, as those see them who read them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,22 @@ def test_the_first_rows_take_its_place(tmp_path: Path) -> None:
     assert _read(tmp_path)[1] == 1
     assert [path.suffix for path in (tmp_path / "out").iterdir() if path.is_file()] == [".parquet"]
     assert not list((tmp_path / "out").glob("*empty*"))
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("kind", ["parquet", "duckdb"])
+def test_nothing_replaces_what_was_there(tmp_path: Path, kind: str, checkpoint: bool) -> None:
+    """Rows of yesterday must not be taken for those of a run that found none."""
+
+    def output(*, overwrite: bool = False) -> mdp.ParquetSink | mdp.DuckDBSink:
+        if kind == "duckdb":
+            return mdp.DuckDBSink(f"{tmp_path}/out.duckdb", overwrite=overwrite)
+        return mdp.ParquetSink(f"{tmp_path}/out/", overwrite=overwrite)
+
+    for job, least in (("first", 1), ("second", 9), ("second", 9)):
+        dag = mdp.Dag(job)
+        source = dag.source(ScriptedSource([_ROW, Pause(0.0)]), name="ticks")
+        kept = source.filter(f"price > {least}", name="kept")
+        kept.sink(output(overwrite=job == "second"), name="out")
+        mdp.run(dag, checkpoint=mdp.Checkpoint(str(tmp_path / job)) if checkpoint else None)
+        assert output().read().num_rows == (1 if job == "first" else 0)

@@ -69,6 +69,7 @@ class DuckDBEpochs:
         self._schema = schema
         self._spool = Spool()
         self._begun = False
+        self._is_stale = False
 
     def begin(self) -> None:
         """Make the database and the table where they are not there, and enter the lineage.
@@ -125,8 +126,13 @@ class DuckDBEpochs:
 
     def _enter(self, database: Any) -> None:
         entry = self._ledger.enter(database)
-        if not entry.is_own and self._mode == "create" and self._has_rows(database):
+        has_rows = self._has_rows(database)
+        if not entry.is_own and self._mode == "create" and has_rows:
             raise table_exists(self._path, self._name)
+        self._is_stale = has_rows and self._replaces(database)
+
+    def _replaces(self, database: Any) -> bool:
+        return self._mode == "replace" and self._ledger.is_first(database)
 
     def _has_rows(self, database: Any) -> bool:
         query = f"SELECT 1 FROM {self._table} LIMIT 1"  # noqa: S608  quoted
@@ -137,8 +143,11 @@ class DuckDBEpochs:
         self._spool.write(batches)
 
     def stage(self, epoch: int, folder: Path) -> None:  # noqa: ARG002  the folder says it
-        """Put the rows into the epoch's folder."""
+        """Put the rows into the epoch's folder; none, where there are others to replace."""
+        if self._is_stale and self._schema is not None and not self._spool.rows:
+            self._spool.write([Batch.empty(self._schema, SymbolTable())])
         self._spool.stage(folder)
+        self._is_stale = False
 
     def commit(self, epoch: int, folder: Path) -> None:
         """Put the rows of an epoch into the table and record it, in one transaction.
@@ -168,7 +177,7 @@ class DuckDBEpochs:
         if not batches:
             msg = "what was staged is not there"
             raise OutputError(msg, path=str(folder))
-        if self._mode == "replace" and self._ledger.is_first(database):
+        if self._replaces(database):
             database.execute(f"DELETE FROM {self._table}")  # noqa: S608  quoted
         rows = ArrowRows(batches[0].schema, prices="decimal", timezone=None)
         if not self._key:

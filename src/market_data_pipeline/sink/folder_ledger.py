@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import quote
@@ -127,6 +128,9 @@ class FolderLedger:
         """
         entry = enter(self.lines(), self._job, self._place)
         told = _read(self.folder / _LINES).get("lines", [])
+        if entry.is_new:
+            # Turns say in which order readers find the manifests, also those of other jobs.
+            entry = replace(entry, turn=1 + max((line["turn"] for line in told), default=0))
         mine = {"job": self._job.name, "sink": self._sink, "lineage": self._job.lineage}
         others = [line for line in told if {**line, "turn": 0} != {**mine, "turn": 0}]
         _write(self.folder / _LINES, {"lines": [*others, {**mine, "turn": entry.turn}]})

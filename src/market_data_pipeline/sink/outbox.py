@@ -76,8 +76,7 @@ class Spool:
         if self._is_broken:
             msg = "rows could not be kept before; let the run go on from its last checkpoint"
             raise OutputError(msg, path="the outbox")
-        if not self._gathered_rows or self._schema is None:
-            self._gathered = []
+        if not self._gathered or self._schema is None:
             return
         self._is_broken = True
         symbols = self._gathered[0].symbols

@@ -44,9 +44,14 @@ def committed_files(folder: Path) -> list[Path] | None:
     log = folder / LOG
     if not log.is_dir():
         return None
+    return [folder / file["path"] for found in _standing(log) for file in found["files"]]
+
+
+def _standing(log: Path) -> list[dict[str, Any]]:
+    """Return the manifests that nothing has replaced, in order."""
     manifests = manifests_in(log)
     first = max((i for i, found in enumerate(manifests) if found["replaces"]), default=0)
-    return [folder / file["path"] for found in manifests[first:] for file in found["files"]]
+    return manifests[first:]
 
 
 def _plain(value: Any) -> str:
@@ -77,6 +82,7 @@ class ParquetEpochs:
         self._files: PartFiles | None = None
         self._complete: list[Part] = []
         self._is_clean = False
+        self._is_stale = False
         self._broken: OutputError | None = None
 
     def begin(self) -> None:
@@ -93,13 +99,29 @@ class ParquetEpochs:
             sync(self._folder.parent)
             with self._ledger.locked():
                 entry = self._ledger.enter()
+                self._check_standing()
+                self._delete_replaced()
             self._check_layout()
-            if not entry.is_own and not self._overwrite and self._visible():
+            is_used = bool(self._visible())
+            self._is_stale = is_used and self._replaces()
+            if not entry.is_own and not self._overwrite and is_used:
                 msg = (
                     "exists already and holds rows that are not of this run; set "
                     "`overwrite: true` to replace them, or choose another name"
                 )
                 raise OutputExistsError(msg, path=self._place)
+
+    def _check_standing(self) -> None:
+        """Refuse to go on with files that another job has replaced."""
+        own = self._ledger.own()
+        standing = {found["lineage"]: found["job"] for found in _standing(self._folder / LOG)}
+        if own and not any(found["lineage"] in standing for found in own):
+            by = next(iter(standing.values()))
+            msg = (
+                f"what this job wrote was replaced by the job `{by}`; start it from scratch, "
+                f"with another folder or `overwrite: true`"
+            )
+            raise OutputError(msg, path=self._place)
 
     def _check_layout(self) -> None:
         """Refuse files that nobody could read together with those of the epochs before."""
@@ -187,9 +209,9 @@ class ParquetEpochs:
                 self._files, self._schema = None, schema
                 sync(self._folder / STAGED)
         with reporting(self._place):
-            if self._complete:
+            if self._complete or (self._is_stale and self._schema is not None):
                 self._list(epoch, folder)
-        self._complete = []
+        self._complete, self._is_stale = [], False
 
     def _list(self, epoch: int, folder: Path) -> None:
         lineage = quote(self._job.lineage, safe="")
@@ -219,7 +241,7 @@ class ParquetEpochs:
             except ValueError as err:
                 msg = f"the list of what was staged cannot be read: {err}"
                 raise OutputError(msg, path=str(folder)) from err
-            replaces = self._overwrite and not self._ledger.own()
+            replaces = self._replaces()
             self._show(told["parts"])
             files = [
                 {name: part[name] for name in ("path", "rows", "bytes")} for part in told["parts"]
@@ -236,7 +258,7 @@ class ParquetEpochs:
                 },
             )
             if replaces:
-                self._delete_others({part["path"] for part in files})
+                self._delete_replaced()
             (self._folder / EMPTY).unlink(missing_ok=True)
 
     def _show(self, parts: Sequence[dict[str, Any]]) -> None:
@@ -253,10 +275,20 @@ class ParquetEpochs:
         for folder in touched:
             sync(folder)
 
-    def _delete_others(self, own: set[str]) -> None:
-        """Delete what was there before: nobody who follows the log reads it any more."""
+    def _replaces(self) -> bool:
+        return self._overwrite and not self._ledger.own()
+
+    def _delete_replaced(self) -> None:
+        """Delete what was there before: nobody who follows the log reads it any more.
+
+        A run that was killed here leaves it to the next one.
+        """
+        if not any(manifest["replaces"] for manifest in self._ledger.own()):
+            return
+        known = set(committed_files(self._folder) or ())
+        mine = f"part-{quote(self._job.lineage, safe='')}-"
         for path in self._visible():
-            if str(path.relative_to(self._folder)) not in own:
+            if path not in known and not path.name.startswith(mine):
                 path.unlink()
 
     def committed(self) -> EpochMark | None:
