@@ -12,6 +12,7 @@ from __future__ import annotations
 
 __all__ = ("DuckDBEpochs", "Mode")
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -122,7 +123,8 @@ class DuckDBEpochs:
         database.register(_INCOMING, empty)
         here = _columns_here(database, _INCOMING)
         database.unregister(_INCOMING)
-        check_same(self._path, self._name, there, here)
+        replaces = self._mode == "replace"
+        check_same(self._path, self._name, there, here, replaces=replaces)
 
     def _enter(self, database: Any) -> None:
         entry = self._ledger.enter(database)
@@ -162,18 +164,23 @@ class DuckDBEpochs:
             database.execute("BEGIN")
             try:
                 done = self._ledger.has(database, epoch)
+                marks: Counter[str] = Counter()
                 if not done:
-                    self._put(database, batches, folder)
+                    marks = self._put(database, batches, folder)
                     self._ledger.record(database, epoch)
                 database.execute("COMMIT")
             except BaseException:
                 with suppress(Exception):  # what led here is raised
                     database.execute("ROLLBACK")
                 raise
+            # What is tried again must not be counted twice.
+            for name, count in marks.items():
+                self._account.mark(name, count)
             if not done:
                 database.execute("CHECKPOINT")
 
-    def _put(self, database: Any, batches: Sequence[Batch], folder: Path) -> None:
+    def _put(self, database: Any, batches: Sequence[Batch], folder: Path) -> Counter[str]:
+        """Put rows into the table; return how many of them another one stands for."""
         if not batches:
             msg = "what was staged is not there"
             raise OutputError(msg, path=str(folder))
@@ -182,20 +189,23 @@ class DuckDBEpochs:
         rows = ArrowRows(batches[0].schema, prices="decimal", timezone=None)
         if not self._key:
             self._insert(database, rows.table(batches))
-            return
+            return Counter()
         whole = Batch.concat(batches)
         kept = lasting_rows(whole, self._key)
-        self._account.mark("replaced", len(whole) - len(kept))
+        marks = Counter(replaced=len(whole) - len(kept))
         if len(kept) < len(whole):
             whole = whole.reorder(kept)
-        self._upsert(database, rows.table([whole]), revision_column(self._key, whole.schema))
+        revision = revision_column(self._key, whole.schema)
+        marks["outdated"] = self._upsert(database, rows.table([whole]), revision)
+        return marks
 
     def _insert(self, database: Any, table: pa.Table) -> None:
         database.register(_INCOMING, table)
         database.execute(f"INSERT INTO {self._table} BY NAME FROM {quoted_name(_INCOMING)}")
         database.unregister(_INCOMING)
 
-    def _upsert(self, database: Any, table: pa.Table, revision: str | None) -> None:
+    def _upsert(self, database: Any, table: pa.Table, revision: str | None) -> int:
+        """Put in what no newer revision is there for; return how many rows were older."""
         same = " AND ".join(
             f"present.{name} IS NOT DISTINCT FROM fresh.{name}"
             for name in map(quoted_name, self._key)
@@ -207,7 +217,7 @@ class DuckDBEpochs:
             if name not in map(quoted_name, self._key)
         )
         database.register(_INCOMING, table)
-        known = 0
+        known = changed = 0
         if changes:
             newer = ""
             if revision is not None:
@@ -221,12 +231,12 @@ class DuckDBEpochs:
                 f"UPDATE {self._table} AS present SET {changes} "  # noqa: S608  quoted
                 f"FROM {incoming} AS fresh WHERE {same}{newer}"
             ).fetchall()
-            self._account.mark("outdated", known - changed)
         database.execute(
             f"INSERT INTO {self._table} BY NAME "
             f"FROM {incoming} AS fresh ANTI JOIN {self._table} AS present ON {same}"
         )
         database.unregister(_INCOMING)
+        return known - changed
 
     def committed(self) -> EpochMark | None:
         """Return what the job last committed, None if never."""

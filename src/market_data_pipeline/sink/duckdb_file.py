@@ -67,8 +67,17 @@ def columns_of(database: Any, table: str) -> dict[str, str]:
     return dict(found)
 
 
-def check_same(path: str, table: str, there: dict[str, str], here: dict[str, str]) -> None:
+def check_same(
+    path: str, table: str, there: dict[str, str], here: dict[str, str], *, replaces: bool = False
+) -> None:
     """Refuse rows whose columns are not those of the table.
+
+    Args:
+        path: The database.
+        table: Name of the table.
+        there: Types of the table's columns.
+        here: Types of the columns of the rows.
+        replaces: Whether the rows are to take the place of those that are there.
 
     Raises:
         OutputError: If a name or type differs.
@@ -76,9 +85,12 @@ def check_same(path: str, table: str, there: dict[str, str], here: dict[str, str
     odd = [name for name in [*there, *here] if there.get(name) != here.get(name)]
     if odd:
         name = odd[0]
+        refused, way_out = f"cannot append to table `{table}`", "set `overwrite: true`"
+        if replaces:
+            refused = f"cannot replace the rows of table `{table}`"
+            way_out = "drop it first: with checkpoints its columns stay"
         msg = (
-            f"cannot append to table `{table}`: column `{name}` is "
-            f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here; "
-            "choose another `table`, or set `overwrite: true`"
+            f"{refused}: column `{name}` is {there.get(name, 'missing')} there and "
+            f"{here.get(name, 'missing')} here; choose another `table`, or {way_out}"
         )
         raise OutputError(msg, path=path)

@@ -1,4 +1,4 @@
-"""A folder of Parquet whose rows one job has replaced by its own, as the log tells it."""
+"""Outputs whose rows one job has replaced by its own, and what is told of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(folder: Path, job: str, rows: int, *, overwrite: bool = False) -> int:
     source = dag.source(ScriptedSource(items), name="ticks")
     source.sink(mdp.ParquetSink(f"{folder}/out/", overwrite=overwrite), name="out")
     mdp.run(dag, checkpoint=mdp.Checkpoint(str(folder / job), interval="5ms"))
-    return mdp.ParquetSink(f"{folder}/out/").read().num_rows
+    return int(mdp.ParquetSink(f"{folder}/out/").read().num_rows)
 
 
 def test_epochs_of_another_job_are_gone(tmp_path: Path) -> None:
@@ -50,3 +50,19 @@ def test_what_a_killed_run_had_no_time_to_delete_is_deleted_by_the_next(tmp_path
     shutil.copy(tmp_path / "old", old)
     run(tmp_path, "second", 2, overwrite=True)
     assert not old.exists()
+
+
+def test_a_table_with_other_columns_is_not_replaced_row_by_row(tmp_path: Path) -> None:
+    """The way out is not what was set already."""
+    quote = {"ts_event": 1, "symbol": "ES", "bid_price": 5, "ask_price": 6}
+    trade = {"ts_event": 1, "symbol": "ES", "price": 5, "size": 1}
+    for job, row in (("trades", trade), ("quotes", quote)):
+        dag = mdp.Dag(job)
+        sink = mdp.DuckDBSink(f"{tmp_path}/out.duckdb", overwrite=True)
+        dag.source(ScriptedSource([row]), name="rows").sink(sink, name="out")
+        state = mdp.Checkpoint(str(tmp_path / job))
+        if job == "trades":
+            mdp.run(dag, checkpoint=state)
+            continue
+        with pytest.raises(mdp.NodeError, match=r"cannot replace the rows of .* drop it first"):
+            mdp.run(dag, checkpoint=state)
