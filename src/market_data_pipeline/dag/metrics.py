@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ("Account", "Ledger")
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,11 @@ class Account:
         """Count rows that go on although something was found; none if `rows` is 0."""
         if rows:
             self.marks[what] = self.marks.get(what, 0) + rows
+
+    def mark_all(self, counts: Mapping[str, int]) -> None:
+        """Count rows as `mark`, by what was found."""
+        for what, rows in counts.items():
+            self.mark(what, rows)
 
     @property
     def unaccounted(self) -> int:

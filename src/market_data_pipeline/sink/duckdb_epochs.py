@@ -174,8 +174,7 @@ class DuckDBEpochs:
                     database.execute("ROLLBACK")
                 raise
             # What is tried again must not be counted twice.
-            for name, count in marks.items():
-                self._account.mark(name, count)
+            self._account.mark_all(marks)
             if not done:
                 database.execute("CHECKPOINT")
 

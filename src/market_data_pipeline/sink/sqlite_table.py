@@ -16,6 +16,7 @@ __all__ = (
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -162,10 +163,13 @@ class SqliteTable:
             return "REAL"
         return "BLOB" if pa.types.is_binary(arrow) else "TEXT"
 
-    def put(
-        self, database: sqlite3.Connection, batches: Iterable[Batch], account: Account
-    ) -> None:
-        """Put rows into the table, inside a transaction."""
+    def put(self, database: sqlite3.Connection, batches: Iterable[Batch]) -> Counter[str]:
+        """Put rows into the table, inside a transaction.
+
+        Returns:
+            How many of them another row stands for, by the word for why.
+        """
+        marks: Counter[str] = Counter()
         rows: ArrowRows | None = None
         for batch in batches:
             if rows is None:
@@ -175,10 +179,11 @@ class SqliteTable:
                 lasting = lasting_rows(batch, self._key)
                 if len(lasting) < len(batch):
                     kept = batch.reorder(lasting)
-                    account.mark("replaced", len(batch) - len(lasting))
+                    marks["replaced"] += len(batch) - len(lasting)
             before = database.total_changes
             database.executemany(self._statement(batch.schema), self._values(rows, kept))
-            account.mark("outdated", len(kept) - (database.total_changes - before))
+            marks["outdated"] += len(kept) - (database.total_changes - before)
+        return marks
 
     def _statement(self, schema: Schema) -> str:
         names = [quoted_name(name) for name in schema.names]
@@ -251,12 +256,14 @@ class SqliteOutput:
         Raises:
             OutputError: If they do not fit, or the database cannot be written.
         """
+        marks: Counter[str] = Counter()
         try:
             with _transaction(self._table.path) as database:
                 if self._schema is not None:
                     self._table.prepare(database, self._schema, is_own=False)
                     rows = read_outbox(self._folder, SymbolTable())
-                    self._table.put(database, rows, self._account)
+                    marks = self._table.put(database, rows)
+            self._account.mark_all(marks)
         finally:
             self.discard()
 
@@ -315,13 +322,16 @@ class SqliteEpochs:
         if not batches:
             msg = f"what was staged of epoch {epoch} is not there"
             raise OutputError(msg, path=str(folder))
+        marks: Counter[str] = Counter()
         with _transaction(self._table.path) as database:
             self._begin(database, batches[0].schema)
             if not self._ledger.has(database, epoch):
                 self._table.prepare(database, batches[0].schema, is_own=True)
-                self._table.put(database, batches, self._account)
+                marks = self._table.put(database, batches)
                 self._ledger.record(database, epoch)
         self._begun = True
+        # What is tried again must not be counted twice.
+        self._account.mark_all(marks)
 
     def committed(self) -> EpochMark | None:
         """Return what the job last committed, None if never."""
